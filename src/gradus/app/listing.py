@@ -1,0 +1,168 @@
+"""`gradus list`, `gradus show` and `gradus inspect`: what there is, mostly without importing torch."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradus import canon
+from gradus.app.parsing import parse
+from gradus.app.using import RunVerb
+from gradus.app.verb import Answer, Verb
+from gradus.engine.folder import RunFolder, find_run, list_runs, runs_home
+from gradus.engine.group import members
+from gradus.engine.log import read_metrics
+from gradus.errors import GradusError, nearest
+
+__all__ = ["Inspect", "List", "Show", "recipes_table"]
+
+KINDS = {
+    "recipe": "recipes", "classifier": "models", "optimizer": "optimisers", "schedule": "schedules",
+    "dataset": "data sets", "augmentation": "augmentations", "explainer": "explainers", "attack": "attacks",
+    "metric": "metrics", "product": "products",
+}  # fmt: skip
+
+
+def recipes_table() -> str:
+    """Return one line per recipe."""
+    found = [entry for entry in canon.scan().values() if entry.kind == "recipe"]
+    return "\n".join(f"  {entry.id:<20} {entry.summary}" for entry in sorted(found, key=lambda e: e.id))
+
+
+@dataclass(kw_only=True)
+class List(Verb):
+    """List what there is: recipes, models, optimisers, data sets, …, and the runs."""
+
+    kind: str | None = None
+    """Only this kind: recipe, classifier, optimizer, schedule, dataset, augmentation, explainer, attack or run."""
+
+    def __call__(self) -> Answer:
+        """Scan the registry and the runs home."""
+        if self.kind is not None and self.kind not in {*KINDS, "run"}:
+            raise GradusError(f"there is no kind {self.kind!r}{nearest(self.kind, [*KINDS, 'run'])}")
+        data: dict[str, Any] = {}
+        blocks = []
+        for kind, title in KINDS.items():
+            if self.kind not in (None, kind):
+                continue
+            found = sorted((e for e in canon.scan().values() if e.kind == kind), key=lambda e: e.id)
+            data[kind] = [{"id": e.id, "names": list(e.names), "paper": e.paper, "summary": e.summary} for e in found]
+            rows = [_row(e.id if kind == "recipe" else " ".join(e.names), e.summary) for e in found]
+            blocks.append("\n".join([f"{title}:", *rows]))
+        if self.kind in (None, "run"):
+            runs = [describe_run(RunFolder(path)) for path in list_runs(self.runs_dir)]
+            data["run"] = runs
+            rows = [_row(run["run"], f"{run['status']}, step {run['step']}  {_brief(run['metrics'])}") for run in runs]
+            blocks.append("\n".join([f"runs in {runs_home(self.runs_dir)}:", *(rows or ["  none yet"])]))
+        return Answer(data, "\n\n".join(blocks))
+
+
+def _row(name: str, what: str) -> str:
+    return f"  {name:<20} {what}" if len(name) <= 20 else f"  {name}\n  {'':<20} {what}"
+
+
+def _brief(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if key.startswith(("val/", "test/")))
+
+
+def describe_run(folder: RunFolder) -> dict[str, Any]:
+    """Return what a run folder says about itself, read without its tensors."""
+    try:
+        body = folder.read()
+    except GradusError as error:
+        return {
+            "run": folder.path.name,
+            "path": str(folder.path),
+            "status": f"damaged ({error})",
+            "step": 0,
+            "metrics": {},
+        }
+    found = members(folder)
+    if found:
+        parts = [describe_run(member) for member in found]
+        done = sum(part["status"].startswith("finished") for part in parts)
+        head = {"status": f"{done} of {body['members']} members finished", "step": max(p["step"] for p in parts)}
+        metrics: dict[str, float] = {}
+    else:
+        head = _head(folder)
+        metrics = {name: values[-1][1] for name, values in read_metrics(folder.metrics_file).items()}
+    return {
+        "run": folder.path.name, "path": str(folder.path), "recipe": body["recipe"], "status": head["status"],
+        "step": head["step"], "best": head.get("best"), "metrics": metrics, "options": body["options"],
+        "product": (folder.product / "product.json").exists(),
+    }  # fmt: skip
+
+
+def _head(folder: RunFolder) -> dict[str, Any]:
+    """Return status, step and best of the newest sound checkpoint."""
+    steps = sorted(p for p in folder.checkpoints.glob("step-*/state.json"))
+    for path in reversed(steps):
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            return {"status": body["status"], "step": body["step"], "best": body["best"]}
+        except (ValueError, KeyError):
+            continue
+    return {"status": "no checkpoint yet", "step": 0, "best": None}
+
+
+@dataclass(kw_only=True)
+class Show(RunVerb):
+    """Show a run (gradus show RUN), or a registered method with its options (gradus show adamw)."""
+
+    def __call__(self) -> Answer:
+        """Look for a method of that name first, then for a run."""
+        methods = [e for e in canon.scan().values() if self.run == e.id or self.run in e.names]
+        if methods and not (runs_home(self.runs_dir) / self.run).exists():
+            return _methods(methods)
+        data = describe_run(RunFolder(find_run(self.run, self.runs_dir)))
+        lines = [f"{data['run']}: {data['status']}, step {data['step']}"]
+        if data.get("best"):
+            best = data["best"]
+            lines.append(f"  best {best['metric']} {best['value']:.4f} at step {best['step']}")
+        lines += [f"  {key:<18} {value:.5g}" for key, value in data["metrics"].items()]
+        lines += ["", f"  recipe {data.get('recipe')}"]
+        lines += [
+            f"    {key:<18} {value}" for key, value in data.get("options", {}).items() if value not in (None, [], False)
+        ]
+        return Answer(data, "\n".join(lines))
+
+
+def _methods(methods: Sequence[canon.Entry]) -> Answer:
+    lines, data = [], []
+    for e in methods:
+        lines += [f"{e.id} ({e.kind}): {e.summary}"]
+        lines += [f"  {e.paper}"] if e.paper else []
+        options = {key: p for key, p in e.parameters.items() if p.default != canon.REQUIRED}
+        lines += [f"  --set {key}={p.default}    {p.annotation}" for key, p in options.items()]
+        described = {key: {"type": p.annotation, "default": p.default} for key, p in e.parameters.items()}
+        facts = {"id": e.id, "kind": e.kind, "paper": e.paper, "names": list(e.names), "summary": e.summary}
+        data.append({**facts, "options": described})
+    return Answer({"methods": data}, "\n".join(lines))
+
+
+@dataclass(kw_only=True)
+class Inspect(Verb):
+    """The data doctor: gradus inspect DATA looks a data set or a folder over before training."""
+
+    data: str = "digits"
+    """A registered data set or a folder of images (also given as the first word)."""
+    data_dir: str | None = None
+    """Where data sets are looked for; GRADUS_DATA when left out."""
+
+    @classmethod
+    def parse(cls, argv: Sequence[str]) -> "Inspect":
+        """Return the command that `DATA [flags]` means."""
+        words = list(argv)
+        data = words.pop(0) if words and not words[0].startswith("-") else None
+        found = parse(cls, words, "gradus inspect")
+        found.data = data or found.data
+        return found
+
+    def __call__(self) -> Answer:
+        """Read everything and say what is there and what is wrong."""
+        from gradus.data.inspect import inspect
+
+        started = time.perf_counter()
+        found = inspect(self.data, data_dir=self.data_dir)
+        return Answer(found.to_json(), f"{found}\n  looked at in {time.perf_counter() - started:.1f} s")

@@ -1,0 +1,56 @@
+"""What a verb of the command line is: a dataclass whose fields are its flags, called to give an answer."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradus.engine.folder import RunFolder, find_run
+
+__all__ = ["Answer", "Verb"]
+
+
+@dataclass
+class Answer:
+    """What a verb found.
+
+    Attributes:
+        data: printed as one JSON object under `--json`.
+        text: printed for people otherwise.
+        code: the exit code.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    code: int = 0
+
+
+@dataclass(kw_only=True)
+class Verb:
+    """Flags of every verb."""
+
+    json: bool = False
+    """Print exactly one JSON object on standard output."""
+    runs_dir: str | None = None
+    """Where runs live; GRADUS_RUNS or ./runs when left out."""
+
+    def folder(self, run: str) -> RunFolder:
+        """Return the folder that RUN means: a path, a name or `latest`."""
+        return RunFolder(find_run(run, self.runs_dir))
+
+    def product(self, run: str, device: str = "auto") -> Any:
+        """Return a run's product on a device."""
+        from gradus.engine.product import load_product
+
+        return load_product(find_run(run, self.runs_dir), device)
+
+    def __call__(self) -> Answer:
+        """Do it."""
+        return Answer()
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

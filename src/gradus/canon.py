@@ -1,0 +1,182 @@
+"""The registry: `@canon(...)` puts a name, a kind and a paper beside the code.
+
+Two views of the same facts. *Live*: importing a module registers what it decorates. *Scanned*: `scan()` reads the
+literals off the syntax tree of every source file, with the parameters of the decorated callable, so that listings,
+help and errors about flags never import torch (which costs seconds). A test compares the two.
+"""
+
+import ast
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gradus.errors import GradusError, nearest
+
+__all__ = ["Entry", "Parameter", "canon", "example", "find", "live", "load", "lookup", "names", "scan"]
+
+T = TypeVar("T", bound=Callable[..., Any])
+REQUIRED = "<required>"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A keyword of a registered callable: its annotation as written and its literal default."""
+
+    annotation: str
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered method.
+
+    Attributes:
+        id: `<area>/<slug>`.
+        kind: the family, which decides the contract suite (`classifier`, `optimizer`, `attack`, …).
+        paper: author, year and title of the source.
+        names: the names users type; the slug when the method has one name only.
+        module: where it lives.
+        attribute: the decorated function or class in that module.
+        summary: first line of its docstring.
+        parameters: keywords with annotation and default, for typed `--set key=value`.
+    """
+
+    id: str
+    kind: str
+    paper: str = ""
+    names: tuple[str, ...] = ()
+    module: str = ""
+    attribute: str = ""
+    summary: str = ""
+    parameters: dict[str, Parameter] = field(default_factory=dict, compare=False)
+
+
+_LIVE: dict[str, Entry] = {}
+_EXAMPLES: dict[str, Callable[[], Any]] = {}
+
+
+def canon(
+    id: str, *, kind: str, paper: str = "", names: tuple[str, ...] = (), example: Callable[[], Any] | None = None
+) -> Callable[[T], T]:
+    """Register the decorated function or class.
+
+    Args:
+        id: `<area>/<slug>`, unique.
+        kind: the family whose contract suite tests it.
+        paper: author, year and title.
+        names: what users type; by default the slug.
+        example: a tiny factory that the contract suite calls in place of the method's own defaults.
+
+    Raises:
+        AssertionError: if another callable holds the id.
+    """
+
+    def register(target: T) -> T:
+        summary = (target.__doc__ or "").strip().split("\n")[0]
+        entry = Entry(id, kind, paper, names or (id.split("/")[-1],), target.__module__, target.__qualname__, summary)
+        held = _LIVE.get(id)
+        assert held is None or (held.module, held.attribute) == (entry.module, entry.attribute), f"{id} is taken"
+        _LIVE[id] = entry
+        if example is not None:
+            _EXAMPLES[id] = example
+        return target
+
+    return register
+
+
+def live() -> dict[str, Entry]:
+    """Return what the modules imported so far have registered, by id."""
+    return dict(_LIVE)
+
+
+def example(id: str) -> Callable[[], Any] | None:
+    """Return the tiny factory registered with `id`, after its module was imported."""
+    return _EXAMPLES.get(id)
+
+
+@lru_cache(maxsize=1)
+def scan() -> dict[str, Entry]:
+    """Return every registered method by id, read from the syntax trees without importing any of them."""
+    root = Path(__file__).parent
+    found: dict[str, Entry] = {}
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "@canon(" in text:
+            module = ".".join(("gradus", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+            found.update((entry.id, entry) for entry in _entries(ast.parse(text), module))
+    return found
+
+
+def _entries(tree: ast.Module, module: str) -> Iterator[Entry]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "canon":
+                    id = ast.literal_eval(mark.args[0])
+                    literals = {k.arg: ast.literal_eval(k.value) for k in mark.keywords if k.arg and k.arg != "example"}
+                    literals.setdefault("names", (id.split("/")[-1],))
+                    summary = (ast.get_docstring(node) or "").split("\n")[0]
+                    yield Entry(
+                        id,
+                        module=module,
+                        attribute=node.name,
+                        summary=summary,
+                        parameters=_parameters(node),
+                        **literals,
+                    )
+
+
+def _parameters(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Parameter]:
+    """Return the parameters with a literal default (or none), of the function or of the class's `__init__`."""
+    if isinstance(node, ast.ClassDef):
+        methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+        if not methods:
+            return {}
+        node = methods[0]
+    found: dict[str, Parameter] = {}
+    plain = [*node.args.posonlyargs, *node.args.args]
+    padded: list[ast.expr | None] = [None] * (len(plain) - len(node.args.defaults)) + list(node.args.defaults)
+    for arg, default in [
+        *zip(plain, padded, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]:
+        if arg.arg == "self":
+            continue
+        annotation = ast.unparse(arg.annotation) if arg.annotation else "Any"
+        try:
+            found[arg.arg] = Parameter(annotation, REQUIRED if default is None else ast.literal_eval(default))
+        except ValueError:
+            found[arg.arg] = Parameter(annotation, ast.unparse(default) if default else REQUIRED)
+    return found
+
+
+def names(kind: str) -> dict[str, Entry]:
+    """Return what users may type for a kind, with the entry behind each name."""
+    return {name: entry for entry in scan().values() if entry.kind == kind for name in entry.names}
+
+
+def lookup(kind: str, name: str, what: str | None = None) -> Entry:
+    """Return the entry of a kind that a user's name means; hyphens and underscores are alike.
+
+    Raises:
+        GradusError: if there is none, naming the nearest.
+    """
+    known = names(kind)
+    folded = {key.replace("-", "_").lower(): entry for key, entry in known.items()}
+    entry = folded.get(name.replace("-", "_").lower())
+    if entry is None:
+        raise GradusError(f"there is no {what or kind} {name!r}{nearest(name, known)}")
+    return entry
+
+
+def load(entry: Entry) -> Any:
+    """Import and return the callable behind an entry."""
+    return getattr(importlib.import_module(entry.module), entry.attribute)
+
+
+def find(kind: str, name: str) -> Any:
+    """Return the callable of a kind that a user's name means, imported; raises as `lookup` does."""
+    return load(lookup(kind, name))

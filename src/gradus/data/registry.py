@@ -1,0 +1,131 @@
+"""`load_images`: a name or a folder in; train, val and test out, without leaks."""
+
+import hashlib
+import os
+from collections.abc import Hashable
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from gradus import canon
+from gradus.data.classics import Original
+from gradus.data.decode import sides
+from gradus.data.download import Progress
+from gradus.data.folder import Listing, fingerprint_files, group_equal, list_folder
+from gradus.data.images import ImageSet, ImageSplits
+from gradus.data.splits import divide, thin
+from gradus.errors import GradusError, nearest
+
+__all__ = ["is_registered", "load_images", "open_data"]
+
+SPLITS = ("train", "val", "test")
+
+
+def load_images(
+    data: str,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> ImageSplits:
+    """Return the splits of a registered data set or of a folder of images.
+
+    Splits that the data fixes stay as they are; those it lacks are taken out of train, by seed, in every class alike,
+    and equal images stay together. Fractions are of what there was before.
+
+    Args:
+        data: a registered name (`digits`, `mnist`, …), or a folder with one folder a class, or with such folders
+            below `train`, `val` and `test`. A name wins over a folder; `./name` is always a folder.
+        data_dir: where to look first for the files of a registered set.
+        image_size: side, or height and width, in pixels that images are brought to; None for their own.
+        channels: 1 or 3; None for that of most images.
+        val_fraction: share of the images for val where the data does not fix it.
+        test_fraction: the same for test.
+        seed: of the splits.
+        limit: the most images of each split; None for all.
+        progress: called with (file, bytes so far, bytes in all) during a download.
+
+    Returns:
+        The three splits, views of one store.
+
+    Raises:
+        GradusError: if there is no such data, or it cannot be used, naming what is wrong and what to do.
+    """
+    _check(image_size, channels, limit)
+    found = open_data(data, data_dir, progress)
+    parts = _completed(found, {"val": val_fraction, "test": test_fraction}, seed)
+    if limit is not None:
+        parts = {part: thin(found.labels, rows, limit, seed) for part, rows in parts.items()}
+    sets = _sets(found, parts, image_size, channels)
+    mark = found.fingerprint if isinstance(found, Original) else fingerprint_files(found.root, found.paths)
+    return ImageSplits(sets["train"], sets["val"], sets["test"], data, found.classes, mark)
+
+
+def open_data(data: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Original | Listing:
+    """Return a registered data set, or the listing of a folder, before splitting; raises as `load_images` does."""
+    if is_registered(data):
+        return canon.find("dataset", data)(data_dir=data_dir, progress=progress)
+    root = Path(data).expanduser()
+    if not _looks_like_a_path(data) and not root.exists():
+        raise GradusError(f"there is no data set and no folder {data!r}{nearest(data, canon.names('dataset'))}")
+    return list_folder(root)
+
+
+def is_registered(data: str) -> bool:
+    """Return whether a user means a registered data set rather than a folder."""
+    return not _looks_like_a_path(data) and data.replace("_", "-").lower() in canon.names("dataset")
+
+
+def _looks_like_a_path(data: str) -> bool:
+    return data.startswith((".", "~")) or os.sep in data
+
+
+def _check(image_size: int | tuple[int, int] | None, channels: int | None, limit: int | None) -> None:
+    if channels not in (None, 1, 3):
+        raise GradusError(f"images with {channels} channels are not supported: ask for 1 (grey) or 3 (colour)")
+    if image_size is not None and min(sides(image_size)) < 1:
+        raise GradusError(f"image size {image_size} is not positive: give the side in pixels")
+    if limit is not None and limit < 1:
+        raise GradusError(f"a limit of {limit} leaves no images: give a positive number or leave it out")
+
+
+def _completed(found: Original | Listing, fractions: dict[str, float], seed: int) -> dict[str, Int64[Tensor, " part"]]:
+    lacking = {part: share for part, share in fractions.items() if part not in found.parts}
+    train = found.parts["train"]
+    contents: list[Hashable] = list(range(len(train)))
+    if any(lacking.values()):
+        contents = _contents(found, train)
+    divided = divide(found.labels[train], contents, lacking, seed, found.classes)
+    return {**found.parts, **{part: train[rows] for part, rows in divided.items()}}
+
+
+def _contents(found: Original | Listing, rows: Int64[Tensor, " part"]) -> list[Hashable]:
+    if isinstance(found, Listing):
+        return group_equal([found.paths[i] for i in rows.tolist()])
+    images = found.pixels.pixels.flatten(1).numpy()
+    return [hashlib.blake2b(images[i].data, digest_size=16).digest() for i in rows.tolist()]
+
+
+def _sets(
+    found: Original | Listing,
+    parts: dict[str, Int64[Tensor, " part"]],
+    image_size: int | tuple[int, int] | None,
+    channels: int | None,
+) -> dict[str, ImageSet]:
+    if isinstance(found, Original):
+        whole = found.pixels
+        size = whole.shape[1:] if image_size is None else sides(image_size)
+        store = whole.shown((channels or whole.shape[0], *size))
+        return {part: ImageSet(store, found.labels[rows], found.classes, rows) for part, rows in parts.items()}
+    used = torch.cat([parts[part] for part in SPLITS])
+    paths = [found.paths[i] for i in used.tolist()]
+    everything = ImageSet.of_files(paths, found.labels[used], found.classes, channels=channels, image_size=image_size)
+    bounds = torch.arange(len(used)).split([len(parts[part]) for part in SPLITS])
+    return {part: everything.take(rows) for part, rows in zip(SPLITS, bounds, strict=True)}

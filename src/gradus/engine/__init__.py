@@ -1,0 +1,22 @@
+"""The engine: one loop for everything that learns, one kind of run folder, exact resume. Imports torch when used."""
+
+from gradus.lazy import attach
+
+__all__ = [
+    "Build", "Checkpoint", "Clock", "EarlyStopping", "Evaluate", "History", "KeepBest", "Learner", "MaxTime", "Metrics",
+    "Recipe", "Run", "RunFolder", "Source", "State", "Stop", "UpdateInfo", "Updater", "collect", "fit", "restore",
+]  # fmt: skip
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "folder": ("RunFolder",),
+        "loop": ("History", "fit"),
+        "learner": ("Clock", "Learner", "Metrics", "Source", "Stop"),
+        "recipe": ("Build", "Recipe"),
+        "run": ("Run",),
+        "state": ("State", "collect", "restore"),
+        "updater": ("UpdateInfo", "Updater"),
+        "watchers": ("Checkpoint", "EarlyStopping", "Evaluate", "KeepBest", "MaxTime"),
+    },
+)

@@ -1,0 +1,120 @@
+"""What a product can do, as small run-time checkable protocols; every verb of the command line asks for one.
+
+A product takes raw inputs (pixels in [0, 1], text, table rows): preprocessing lives inside it, so that an attack or an
+explanation can never be wrong by a normalisation.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from gradus.errors import GradusError
+
+__all__ = [
+    "CAPABILITIES",
+    "Acts",
+    "Explains",
+    "Exports",
+    "InputBatch",
+    "Predicts",
+    "Product",
+    "Samples",
+    "Scores",
+    "ask",
+]
+
+
+class InputBatch(NamedTuple):
+    """Raw inputs read from a user's files, with the name of each."""
+
+    names: list[str]
+    inputs: Tensor
+
+
+@runtime_checkable
+class Product(Protocol):
+    """What was learned, ready to be used and kept: loading needs no training data, no recipe, no user code."""
+
+    module: nn.Module
+
+    def save(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Gives one of its classes, with probabilities, for a raw input."""
+
+    classes: Sequence[str]
+
+    def predict(self, inputs: Any) -> Tensor: ...
+
+    def read(self, path: Path) -> Iterator[InputBatch]: ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Is a differentiable function of a raw input, with a layer to look into."""
+
+    def scores(self, inputs: Tensor) -> Tensor: ...
+
+    @property
+    def feature_map(self) -> nn.Module: ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Can be written as one `torch.export` program with its preprocessing inside."""
+
+    def exportable(self) -> tuple[nn.Module, Tensor]: ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new examples."""
+
+    def sample(self, shape: Sequence[int], *, seed: int = 0) -> Tensor: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Gives the log-density of an example."""
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Acts(Protocol):
+    """Chooses an action for an observation."""
+
+    act: Callable[..., Any]
+
+
+CAPABILITIES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "predict": (Predicts, ("predict", "report")),
+    "explain": (Explains, ("explain", "attack")),
+    "export": (Exports, ("export",)),
+    "sample": (Samples, ("sample",)),
+    "score": (Scores, ("score",)),
+    "act": (Acts, ("play",)),
+}
+
+
+def ask(product: Any, capability: str, what: str) -> Any:
+    """Return the product if it has a capability.
+
+    Args:
+        product: any product.
+        capability: a key of `CAPABILITIES`.
+        what: the run's name, for the sentence.
+
+    Raises:
+        GradusError: if it has not, saying what the run holds and what that can do.
+    """
+    protocol, _ = CAPABILITIES[capability]
+    if isinstance(product, protocol):
+        return product
+    able = ["evaluate"] + [verb for kind, verbs in CAPABILITIES.values() if isinstance(product, kind) for verb in verbs]
+    kind = getattr(product, "kind", type(product).__name__)
+    raise GradusError(f"run {what!r} holds {kind}: it can {', '.join(able)}, not {CAPABILITIES[capability][1][0]}")

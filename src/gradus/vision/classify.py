@@ -1,0 +1,301 @@
+"""Image classification: the learner, and the product that takes raw pixels.
+
+    p(y | x) = softmax f_θ((resize(x) − μ) / σ),     L = −(1/B) Σ_i w_{y_i} log p(y_i | x_i)
+
+μ and σ are the training set's per channel; they, and the resizing, live inside the model, so that whatever looks at
+the product (an attack, an explanation, an export) works on pixels in [0, 1].
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gradus.canon import canon
+from gradus.data.images import ImageBatch, ImageSet, ImageSplits
+from gradus.engine.capabilities import InputBatch
+from gradus.engine.product import load_weights, save_product
+from gradus.engine.state import State, collect, restore
+from gradus.engine.updater import Updater
+from gradus.errors import GradusError
+from gradus.vision import models
+
+__all__ = ["Classifier", "ClassifyImages", "ImageModel", "evaluate"]
+
+
+class ImageModel(nn.Module):
+    """A network with its preprocessing: resize to the network's size, standardise each channel.
+
+    Args:
+        network: takes standardised images, gives logits.
+        size: height and width that the network sees.
+        mean: per channel, in [0, 1].
+        std: per channel.
+    """
+
+    network: Any
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+        self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1))
+
+    def prepare(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels h w"]:
+        """Return images as the network sees them."""
+        if tuple(images.shape[-2:]) != self.size:
+            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean) / self.std
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of images in [0, 1]."""
+        return self.network(self.prepare(images))
+
+    def outputs(self, images: Float[Tensor, "batch channels height width"]) -> list[tuple[float, Tensor]]:
+        """Return weighted logits for training: the main ones, and those of auxiliary heads where there are any."""
+        if hasattr(self.network, "training_outputs"):
+            return self.network.training_outputs(self.prepare(images))
+        return [(1.0, self(images))]
+
+
+class ClassifyImages:
+    """The learner: cross-entropy of an image model's logits.
+
+    Args:
+        model: prepared by the run.
+        update: owns the model's trainable parameters.
+        label_smoothing: mass spread evenly over the classes.
+        class_weights: w, one a class.
+        frozen: modules that stay as they are, their running statistics included.
+        classes: names, for the product.
+        facts: what rebuilds the model, for the product.
+    """
+
+    def __init__(
+        self,
+        model: ImageModel,
+        update: Updater,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Float[Tensor, " classes"] | None = None,
+        frozen: Sequence[nn.Module] = (),
+        classes: Sequence[str] = (),
+        facts: State | None = None,
+    ) -> None:
+        self.model, self.update = model, update
+        self.classes, self.facts = tuple(classes), facts or {}
+        self.label_smoothing, self.class_weights, self.frozen = label_smoothing, class_weights, list(frozen)
+
+    def step(self, batch: ImageBatch) -> Mapping[str, Tensor | float]:
+        """Make one update; returns loss, accuracy and learning rate."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
+        lr = self.update.lr
+        outputs = self.model.outputs(batch.images)
+        loss = torch.stack([weight * self._loss(logits, batch.labels) for weight, logits in outputs]).sum()
+        info = self.update(loss)
+        hard = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(1)
+        accuracy = (outputs[0][1].detach().argmax(1) == hard).float().mean()
+        metrics: dict[str, Tensor | float] = {"loss": info.loss, "accuracy": accuracy, "lr": lr}
+        return metrics if info.grad_norm is None else {**metrics, "grad_norm": info.grad_norm}
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averaged weights, where there are any, into the model in evaluation mode for a while."""
+        self.model.eval()
+        with self.update.ema.swap() if self.update.ema is not None else nullcontext():
+            yield
+
+    def state_dict(self) -> State:
+        """Return the model's and the Updater's state."""
+        return collect(model=self.model, update=self.update)
+
+    def load_state_dict(self, state: State) -> None:
+        """Put both back in place."""
+        restore(state, model=self.model, update=self.update)
+
+
+def evaluate(scores: Callable[[Tensor], Tensor], batches: Iterator[ImageBatch], prefix: str) -> dict[str, float]:
+    """Return `<prefix>/loss` and `<prefix>/accuracy` of one pass, with one read from the device.
+
+    Args:
+        scores: images to logits.
+        batches: a finite pass over labelled images.
+        prefix: name of the split.
+    """
+    total: Tensor | None = None
+    count = 0
+    with torch.inference_mode():
+        for images, labels in batches:
+            logits = scores(images).float()
+            loss = F.cross_entropy(logits, labels, reduction="sum").double()
+            sums = torch.stack([loss, (logits.argmax(1) == labels).sum().double()])
+            total = sums if total is None else total + sums
+            count += len(labels)
+    assert total is not None, "an empty split"
+    loss_sum, correct = total.tolist()
+    return {f"{prefix}/loss": loss_sum / count, f"{prefix}/accuracy": correct / count}
+
+
+@canon("vision/classifier", kind="product")
+class Classifier:
+    """An image classifier ready to be used: raw pixels in, class probabilities out.
+
+    Args:
+        module: the model with its preprocessing.
+        classes: names, in the order of the logits.
+        facts: constructor arguments of the network: `model`, `channels`, `size`, `settings`, `mean`, `std`.
+        raw: state dict of the weights without averaging, where `module` holds averaged ones.
+    """
+
+    kind = "an image classifier"
+
+    def __init__(
+        self, module: ImageModel, classes: Sequence[str], facts: State, raw: dict[str, Tensor] | None = None
+    ) -> None:
+        self.module, self.classes, self.facts, self.raw = module, tuple(classes), facts, raw
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.facts['model']}, {len(self.classes)} classes, {self.facts['channels']} channels)"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the product computes."""
+        return self.module.mean.device
+
+    @property
+    def channels(self) -> int:
+        """Channels of an input image."""
+        return self.facts["channels"]
+
+    @property
+    def feature_map(self) -> nn.Module:
+        """The last spatial layer, for Grad-CAM."""
+        return self.module.network.feature_map
+
+    def scores(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of images in [0, 1]; differentiable."""
+        return self.module(inputs)
+
+    def predict(self, inputs: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return class probabilities of images in [0, 1]."""
+        with torch.inference_mode():
+            return self.module(inputs.to(self.device)).float().softmax(1)
+
+    def read(self, path: Path, batch_size: int = 64) -> Iterator[InputBatch]:
+        """Read image files (one, or a folder of them) in batches as raw inputs."""
+        from gradus.data.decode import image_files
+
+        files = image_files(path) if path.is_dir() else [path]
+        if not path.exists():
+            raise GradusError(f"{path} does not exist: name an image file, or a folder of them")
+        images = ImageSet.of_files(files, channels=self.channels, image_size=self.module.size[0], budget=0)
+        names = images.names
+        for i, batch in enumerate(images.batches(batch_size, self.device)):
+            yield InputBatch(names[i * batch_size : (i + 1) * batch_size], batch.images)
+
+    def exportable(self) -> tuple[nn.Module, Tensor]:
+        """Return the module to export and an example input."""
+        return self.module, torch.rand(2, self.channels, *self.module.size, device=self.device)
+
+    def save(self, folder: Path) -> None:
+        """Write `product/`: weights, and what is needed to build the model again."""
+        weights = {"model": dict(self.module.state_dict())} | ({"raw": self.raw} if self.raw else {})
+        save_product(folder, "classifier", {**self.facts, "classes": list(self.classes)}, weights)
+
+    @classmethod
+    def load(cls, folder: Path, facts: State) -> "Classifier":
+        """Build the model from `product.json` and load its weights."""
+        keys = ("model", "channels", "size", "settings", "mean", "std")
+        described = {key: facts[key] for key in keys}
+        module = assemble(described, len(facts["classes"]))
+        load_weights(module, folder)
+        return cls(module, facts["classes"], described)
+
+
+def assemble(facts: State, classes: int) -> ImageModel:
+    """Return the image model that `facts` describe, its weights fresh.
+
+    Args:
+        facts: `model`, `channels`, `size`, `settings`, `mean`, `std`.
+        classes: how many.
+    """
+    size = (int(facts["size"][0]), int(facts["size"][1]))
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["settings"].items()}
+    network = models.build(facts["model"], classes=classes, channels=facts["channels"], image_size=size, **settings)
+    return ImageModel(network, size, facts["mean"], facts["std"])
+
+
+def describe(name: str, splits: ImageSplits, settings: State, origin: State | None = None) -> State:
+    """Return the facts that rebuild a model for a data set.
+
+    Args:
+        name: of the architecture, or `auto`.
+        splits: the data, whose training images give size, channels, mean and deviation.
+        settings: of the architecture.
+        origin: facts of the model whose weights are taken over, with its size, channels and standardisation.
+    """
+    height, width = splits.train.image_size
+    if origin is not None:
+        kept = {key: origin[key] for key in ("size", "channels", "mean", "std")}
+        return {"model": name, "settings": {**origin["settings"], **settings}, **kept}
+    chosen = ("lenet" if max(height, width) <= 32 else "resnet18") if name == "auto" else name
+    mean, std = _moments(splits)
+    shape = {"channels": splits.train.channels, "size": [height, width]}
+    return {"model": chosen, **shape, "settings": settings, "mean": mean, "std": std}
+
+
+def fresh(facts: State, classes: int) -> ImageModel:
+    """Return the image model that `facts` describe, with `size` raised to the least that the architecture can take.
+
+    Args:
+        facts: as `describe` gives them; `size` is changed in place.
+        classes: how many.
+    """
+    model = assemble(facts, classes)
+    least = model.network.minimum_size
+    if min(model.size) >= least:
+        return model
+    facts["size"] = [max(side, least) for side in model.size]
+    return assemble(facts, classes)
+
+
+def _moments(splits: ImageSplits, most: int = 10_000) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel, over evenly spread training images."""
+    count = len(splits.train)
+    rows = torch.linspace(0, count - 1, min(count, most)).long()
+    sums, squares, pixels = torch.zeros(()), torch.zeros(()), 0
+    for images, _ in splits.train.take(rows).batches(1024):
+        sums = sums + images.sum((0, 2, 3), dtype=torch.float64)
+        squares = squares + images.square().sum((0, 2, 3), dtype=torch.float64)
+        pixels += images.numel() // images.shape[1]
+    mean = sums / pixels
+    std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
+    return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
+
+
+def transfer(origin: ImageModel, model: ImageModel, name: str) -> None:
+    """Copy the weights of another run's model; a head for another number of classes stays fresh.
+
+    Raises:
+        GradusError: if the architectures differ.
+    """
+    theirs, own = origin.state_dict(), model.state_dict()
+    fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
+    missing = [key for key in own if key not in fitting and not key.startswith("network.head.")]
+    if missing or theirs.keys() - own.keys():
+        raise GradusError(
+            f"--from {name}: that run's model is of another architecture; leave --model out to take over its own"
+        )
+    model.load_state_dict(fitting, strict=False)

@@ -1,0 +1,270 @@
+"""The recipes of vision, as flat typed data. Imports no torch: building does."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from gradus import canon as registry
+from gradus.canon import canon
+from gradus.engine.recipe import Build, Recipe, positive, settings_for
+from gradus.errors import GradusError
+
+if TYPE_CHECKING:
+    from gradus.data.images import ImageSplits
+    from gradus.engine.run import Run
+    from gradus.engine.updater import Updater
+    from gradus.vision.classify import Classifier, ClassifyImages, ImageModel
+
+__all__ = ["Classify"]
+
+LEAST_STEPS = 1500
+FIXED = ("name", "classes", "channels", "image_size", "lr", "total_steps", "warmup_steps")
+
+
+@canon(
+    "vision/classify", kind="recipe", paper="LeCun et al. 1998, Gradient-based learning applied to document recognition"
+)
+@dataclass(frozen=True, kw_only=True)
+class Classify(Recipe):
+    """Train an image classifier on a named data set or on a folder with one sub-folder of images per class."""
+
+    data: str = "digits"
+    """A registered data set (digits, mnist, fashion-mnist, cifar10, cifar10-jpeg) or a folder of images."""
+    data_dir: str | None = None
+    """Where data sets are looked for; GRADUS_DATA when left out."""
+    model: str = "auto"
+    """A named architecture (`gradus list --kind classifier`); auto is lenet up to 32 pixels, else resnet18."""
+    image_size: int | None = None
+    """Side in pixels that images are brought to; their own size when left out."""
+    channels: int | None = None
+    """1 for grey, 3 for colour; as the data when left out."""
+    limit: int | None = None
+    """Use at most this many training images."""
+    val_fraction: float = 0.1
+    """Part of the training images kept for validation, where the data has no validation set."""
+    test_fraction: float = 0.2
+    """Part of the images kept for testing, where the data has no test set."""
+    batch_size: int = 64
+    """Images per step, over all processes."""
+    workers: int = 0
+    """Processes that decode images, for folders too large for memory."""
+    optimizer: str = "adamw"
+    """An update rule (`gradus list --kind optimizer`)."""
+    lr: float | None = None
+    """Learning rate; the rule's own when left out."""
+    schedule: str = "cosine"
+    """Course of the learning rate (`gradus list --kind schedule`)."""
+    warmup: float = 0.0
+    """Part of the steps in which the learning rate rises from zero."""
+    set: tuple[str, ...] = ()
+    """Rarer options of the model, optimiser or schedule, as key=value."""
+    augment: str = "none"
+    """Augmentations, e.g. flip,crop=4,rotate=10,mixup=0.2."""
+    label_smoothing: float = 0.0
+    """Probability mass spread evenly over the classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weigh the classes in the loss; balanced makes each count the same."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, which is then what is evaluated and kept."""
+    clip: float | None = None
+    """Largest global gradient norm."""
+    accumulate: int = 1
+    """Steps whose mean gradient makes one update."""
+    patience: int | None = None
+    """Stop when the monitored metric has not improved for this many evaluations."""
+    monitor: str = "val/accuracy"
+    """Metric by which the best weights are kept: val/accuracy or val/loss."""
+    evaluate_every: int | None = None
+    """Steps between two evaluations; every epoch when left out."""
+    from_run: str | None = None
+    """Start from the weights of another run (also spelled --from)."""
+    freeze: Literal["none", "trunk"] = "none"
+    """trunk: train the head only."""
+    trunk_lr: float = 1.0
+    """Factor on the learning rate below the head, for fine-tuning."""
+
+    capabilities: ClassVar[tuple[str, ...]] = ("predict", "explain", "attack", "export")
+
+    def __post_init__(self) -> None:
+        """Check every option without importing torch."""
+        super().__post_init__()
+        positive(
+            self, "image_size", "channels", "limit", "batch_size", "lr", "accumulate", "patience", "evaluate_every"
+        )
+        positive(self, "clip", "trunk_lr")
+        for name, low, high in (
+            ("val_fraction", 0, 1), ("test_fraction", 0, 1), ("warmup", 0, 1), ("label_smoothing", 0, 1), ("ema", 0, 1)
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not low <= value < high:
+                raise GradusError(f"--{name.replace('_', '-')} must be at least {low} and below {high}, got {value}")
+        if self.monitor not in ("val/accuracy", "val/loss"):
+            raise GradusError(f"--monitor is val/accuracy or val/loss, got {self.monitor!r}")
+        if self.workers < 0:
+            raise GradusError(f"--workers must not be negative, got {self.workers}")
+        if self.freeze != "none" and self.from_run is None:
+            raise GradusError(
+                "--freeze trunk trains only the head, so the trunk must come from somewhere: add --from RUN"
+            )
+        self.settings()
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the `--set` options dealt out to model, optimiser and schedule.
+
+        Raises:
+            GradusError: if a name or a key is unknown.
+        """
+        parts = {
+            "model": registry.lookup("classifier", "lenet" if self.model == "auto" else self.model, "model"),
+            "optimizer": registry.lookup("optimizer", self.optimizer),
+            "schedule": registry.lookup("schedule", self.schedule),
+        }
+        return settings_for(self.set, parts, FIXED)
+
+    def build(self, run: "Run") -> Build:
+        """Return the learner, the source and what watches them."""
+        from gradus.data.augment import Augment
+        from gradus.data.sources import ImageSource
+        from gradus.vision.classify import ClassifyImages
+
+        splits = self.splits()
+        model, facts = self.model_for(splits, run)
+        source = ImageSource(
+            splits.train, batch_size=min(self.batch_size, len(splits.train)), seed=run.streams.derive("data"),
+            augment=None if self.augment == "none" else Augment(self.augment),
+            device=run.device, rank=run.ranks.rank, world=run.ranks.world, workers=self.workers,
+        )  # fmt: skip
+        steps = self.steps(source.batches_per_epoch)
+        update = self.updater(model, steps, run)
+        learner = ClassifyImages(
+            model, update, label_smoothing=self.label_smoothing, class_weights=self._class_weights(splits, run),
+            frozen=[model.network.trunk] if self.freeze == "trunk" else [], classes=splits.classes, facts=facts,
+        )  # fmt: skip
+        watchers = self._watchers(run, learner, splits)
+        notes = {
+            "model": facts["model"], "parameters": sum(p.numel() for p in model.parameters()),
+            "train": len(splits.train), "val": len(splits.val), "test": len(splits.test),
+            "classes": len(splits.classes), "steps": steps, "data": splits.fingerprint,
+        }  # fmt: skip
+        return Build(learner, source, steps, watchers, notes)
+
+    def splits(self) -> "ImageSplits":
+        """Return the data of the run."""
+        from gradus.data.registry import load_images
+
+        return load_images(
+            self.data, data_dir=self.data_dir, image_size=self.image_size, channels=self.channels,
+            val_fraction=self.val_fraction, test_fraction=self.test_fraction, seed=self.seed, limit=self.limit,
+        )  # fmt: skip
+
+    def steps(self, per_epoch: int) -> int:
+        """Return how many steps the run has; by default ten epochs, or more to make 1,500 steps."""
+        if self.fast_dev_run:
+            return 2
+        if self.max_steps is not None:
+            return self.max_steps
+        return (self.max_epochs or max(10, math.ceil(LEAST_STEPS / per_epoch))) * per_epoch
+
+    def model_for(self, splits: "ImageSplits", run: "Run") -> tuple["ImageModel", dict[str, Any]]:
+        """Return the model, prepared on the device, and the facts that rebuild it."""
+        import torch
+
+        from gradus.vision import classify
+
+        origin = run.load(self.from_run, device="cpu") if self.from_run else None
+        if origin is not None and not isinstance(origin, classify.Classifier):
+            raise GradusError(f"--from {self.from_run}: that run holds no image classifier")
+        facts = classify.describe(
+            self.model if origin is None or self.model != "auto" else origin.facts["model"],
+            splits, self.settings()["model"], None if origin is None else origin.facts,
+        )  # fmt: skip
+        with run.stream("init"):
+            model = classify.fresh(facts, len(splits.classes))
+        if origin is not None:
+            classify.transfer(origin.module, model, self.from_run or "")
+        if self.freeze == "trunk":
+            for p in model.network.trunk.parameters():
+                p.requires_grad_(False)
+        if splits.train.channels > 1:
+            model = model.to(memory_format=torch.channels_last)
+        return run.prepare(model), facts  # type: ignore[return-value]
+
+    def updater(self, model: "ImageModel", steps: int, run: "Run") -> "Updater":
+        """Return the Updater: weights decay, biases and norms do not; the trunk may have a rate of its own."""
+        from gradus.engine.updater import Updater
+        from gradus.optim.rule import make as make_rule
+        from gradus.optim.schedules import make as make_schedule
+
+        settings = self.settings()
+        rule = make_rule(self.optimizer, **settings["optimizer"], **({} if self.lr is None else {"lr": self.lr}))
+        updates = max(1, steps // self.accumulate)
+        schedule = make_schedule(
+            self.schedule, total_steps=updates, warmup_steps=int(self.warmup * updates), **settings["schedule"]
+        )
+        head = {id(p) for p in model.network.head.parameters()}
+        groups: dict[tuple[bool, bool], list[Any]] = {}
+        for p in model.parameters():
+            if p.requires_grad:
+                groups.setdefault(
+                    (self.trunk_lr != 1 and id(p) not in head, p.ndim < 2 and rule.weight_decay > 0), []
+                ).append(p)
+        described = [
+            {"params": members, "lr_scale": self.trunk_lr if trunk else 1.0, "weight_decay": 0.0 if flat else None}
+            for (trunk, flat), members in groups.items()
+        ]
+        return Updater(
+            described, rule, schedule=schedule, clip=self.clip, accumulate=self.accumulate, ema=self.ema,
+            scaler=self.precision == "fp16",
+        )  # fmt: skip
+
+    def _class_weights(self, splits: "ImageSplits", run: "Run") -> Any:
+        if self.class_weights == "none":
+            return None
+        import torch
+
+        counts = torch.bincount(splits.train.labels, minlength=len(splits.classes)).clamp(min=1).float()
+        return (counts.sum() / (len(counts) * counts)).to(run.device)
+
+    def _watchers(self, run: "Run", learner: "ClassifyImages", splits: "ImageSplits") -> Sequence[Any]:
+        from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime
+        from gradus.vision import classify
+
+        val = splits.val.take(range(min(2 * self.batch_size, len(splits.val)))) if self.fast_dev_run else splits.val
+
+        def validate() -> dict[str, float]:
+            with learner.averaged(), run.autocast():
+                return classify.evaluate(learner.model, val.batches(256, run.device), "val")
+
+        mode: Literal["min", "max"] = "max" if self.monitor == "val/accuracy" else "min"
+        epochs = None if self.evaluate_every else 1
+        watchers: list[Any] = [
+            Evaluate(run, validate, every_steps=self.evaluate_every, every_epochs=epochs),
+            KeepBest(run, self.monitor, mode),
+            Checkpoint(run, every_steps=self.checkpoint_every, every_epochs=None if self.checkpoint_every else 1),
+        ]
+        if self.patience is not None:
+            watchers.append(EarlyStopping(self.monitor, self.patience, mode))
+        if self.max_time is not None:
+            watchers.append(MaxTime(run, self.max_time))
+        return watchers
+
+    def product(self, learner: "ClassifyImages") -> "Classifier":
+        """Return the classifier with the weights that the learner holds, averaged ones where there are any."""
+        from gradus.vision.classify import Classifier
+
+        raw = None if learner.update.ema is None else {k: v.clone() for k, v in learner.model.state_dict().items()}
+        with learner.averaged():
+            module = copy.deepcopy(learner.model).eval()
+        return Classifier(module, learner.classes, learner.facts, raw)
+
+    def evaluate(self, product: "Classifier", split: str, device: str = "auto") -> dict[str, float]:
+        """Return loss and accuracy on `val` or `test`."""
+        from gradus.vision.classify import evaluate
+
+        splits = self.splits()
+        if splits.classes != product.classes:
+            raise GradusError(f"the data {self.data!r} has other classes now than when the run was trained")
+        part = {"train": splits.train, "val": splits.val, "test": splits.test}[split]
+        return evaluate(product.scores, part.batches(256, product.device), split)
