@@ -106,7 +106,10 @@ def scan() -> dict[str, Entry]:
         text = path.read_text(encoding="utf-8")
         if "@canon(" in text:
             module = ".".join(("gradus", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-            found.update((entry.id, entry) for entry in _entries(ast.parse(text), module))
+            try:
+                found.update((entry.id, entry) for entry in _entries(ast.parse(text), module))
+            except ValueError as error:
+                raise ValueError(f"{path}: @canon takes literals only ({error})") from None
     return found
 
 
@@ -146,11 +149,18 @@ def _parameters(node: ast.FunctionDef | ast.ClassDef) -> dict[str, Parameter]:
         if arg.arg == "self":
             continue
         annotation = ast.unparse(arg.annotation) if arg.annotation else "Any"
-        try:
-            found[arg.arg] = Parameter(annotation, REQUIRED if default is None else ast.literal_eval(default))
-        except ValueError:
-            found[arg.arg] = Parameter(annotation, ast.unparse(default) if default else REQUIRED)
+        found[arg.arg] = Parameter(annotation, REQUIRED if default is None else _literal(default))
     return found
+
+
+def _literal(node: ast.expr) -> Any:
+    """Return a default's value where it is a literal or a quotient of literals, else its source text."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _literal(node.left) / _literal(node.right)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
 
 
 def names(kind: str) -> dict[str, Entry]:

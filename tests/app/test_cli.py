@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from gradus.app.cli import VERBS, main
+from gradus.engine import Run
 
 
 def read(path):
@@ -82,6 +84,12 @@ def test_a_group_trains_members_and_gives_intervals(cli):
     assert seeds == [0, 1]
     found = cli("evaluate", "g", "--json").json
     assert len(found["members"]) == 2
+    ensemble, first = (Run.load(path, device="cpu") for path in ("g", "runs/g/members/0"))
+    images = torch.rand(3, 1, 8, 8)
+    probabilities = ensemble.predict(images)
+    assert torch.allclose(probabilities.sum(1), torch.ones(3))
+    assert torch.allclose(ensemble.scores(images).exp(), probabilities, atol=1e-6)
+    assert not torch.allclose(probabilities, first.predict(images))
     assert found["metrics"]["test/accuracy"] == pytest.approx(sum(m["test/accuracy"] for m in found["members"]) / 2)
 
 

@@ -29,6 +29,13 @@ def test_capture_does_not_change_what_the_model_computes():
         assert torch.equal(model(inputs), plain)
 
 
+def test_a_module_named_twice_is_recorded_once():
+    model, inputs = small()
+    with capture(model.head, model.head) as captured:
+        model(inputs)
+    assert len(captured.outputs(model.head)) == 1
+
+
 def test_captured_gradient_is_the_chain_rules():
     model, inputs = small()
     for flag in (True, False):

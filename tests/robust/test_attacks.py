@@ -114,6 +114,21 @@ def test_rows_already_wrong_are_left_alone_by_early_exit():
     assert torch.equal(pgd(model, inputs, wrong, eps=0.1, early_exit=True), inputs)
 
 
+def test_a_point_that_fools_beats_a_point_of_higher_loss():
+    """Between 0.6 and 0.7 the loss of class 0 still rises, but the probability it loses goes to two classes at once."""
+    table = torch.tensor([[0.9, 0.05, 0.05], [0.45, 0.55, 1e-9], [0.4, 0.3, 0.3]], dtype=torch.float64)
+
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        place = ((x - 0.5) * 10).clamp(0, 2 - 1e-12)
+        left = place.detach().floor().long()[:, 0]
+        return (table[left] + (place - left[:, None]) * (table[left + 1] - table[left])).log()
+
+    start, label = torch.tensor([[0.5 + 1e-9]], dtype=torch.float64), torch.tensor([0])
+    for early_exit in (False, True):
+        found = pgd(fn, start, label, eps=0.2, steps=2, step_size=0.1, random_start=False, early_exit=early_exit)
+        assert float(found) == pytest.approx(0.6, abs=1e-6)
+
+
 @pytest.mark.parametrize("attack", [fgsm, pgd, lambda *args, eps: pgd(*args, eps=eps, norm="l2")])
 def test_a_model_that_overflows_drives_nothing_out_of_the_ball(attack):
     inputs = torch.rand(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -166,6 +181,16 @@ def test_shrinking_puts_any_step_into_the_ball(dtype, norm, eps, shape):
         assert float(distance(found, inputs, norm).max()) <= eps
         order = {"linf": math.inf, "l2": 2}[norm]
         assert float(torch.linalg.vector_norm((found - inputs).flatten(1), ord=order, dim=1).max()) <= eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("norm", BALLS)
+def test_from_zero_where_no_rounding_helps_steps_stay_in_the_ball(dtype, norm):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.zeros(2000, 40, dtype=dtype)
+    steps = torch.rand(inputs.shape, generator=generator, dtype=dtype)
+    for eps in (8 / 255, 0.1, 1 / 3):
+        assert float(distance(move(inputs, BALLS[norm].shrink(steps, eps)), inputs, norm).max()) <= eps
 
 
 @pytest.mark.parametrize("norm", BALLS)

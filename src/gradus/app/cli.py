@@ -21,10 +21,16 @@ VERBS: dict[str, tuple[str, str]] = {
     "resume": ("training:Resume", "go on with a run exactly where it stopped, or extend it"),
     "evaluate": ("using:Evaluate", "measure a run on its validation or test split"),
     "predict": ("using:Predict", "predict a file or a folder, as a table or CSV"),
+    "explain": ("looking:Explain", "show which pixels a prediction rests on"),
+    "attack": ("looking:Attack", "measure accuracy against an adversary"),
+    "report": ("reporting:Report", "write one self-contained HTML report"),
+    "compare": ("comparing:Compare", "put runs side by side, with intervals over seeds"),
     "export": ("exporting:Export", "write the product as a torch.export program"),
     "list": ("listing:List", "list recipes, models, optimisers, data sets … and runs"),
     "show": ("listing:Show", "show a run, or a registered method with its options"),
     "inspect": ("listing:Inspect", "the data doctor: look a data set over before training"),
+    "prove": ("proving:Prove", "reproduce a number of evidence"),
+    "doctor": ("doctoring:Doctor", "exercise every verb on a tiny run; versions, devices, extras"),
 }
 
 
@@ -89,11 +95,7 @@ def _run(words: list[str]) -> int:
         raise GradusError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
     module, name = VERBS[verb][0].split(":")
     command = getattr(import_module(f"gradus.app.{module}"), name)
-    from gradus.app.parsing import gather, parse
-
-    parsed = (
-        command.parse(words[1:]) if hasattr(command, "parse") else parse(command, gather(words[1:]), f"gradus {verb}")
-    )
+    parsed = command.parse(words[1:])
     answer = parsed()
     if parsed.json:
         print(json.dumps(answer.data))

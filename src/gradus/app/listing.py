@@ -4,10 +4,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gradus import canon
-from gradus.app.parsing import parse
 from gradus.app.using import RunVerb
 from gradus.app.verb import Answer, Verb
 from gradus.engine.folder import RunFolder, find_run, list_runs, runs_home
@@ -150,14 +149,7 @@ class Inspect(Verb):
     data_dir: str | None = None
     """Where data sets are looked for; GRADUS_DATA when left out."""
 
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Inspect":
-        """Return the command that `DATA [flags]` means."""
-        words = list(argv)
-        data = words.pop(0) if words and not words[0].startswith("-") else None
-        found = parse(cls, words, "gradus inspect")
-        found.data = data or found.data
-        return found
+    operands: ClassVar[tuple[str, ...]] = ("data",)
 
     def __call__(self) -> Answer:
         """Read everything and say what is there and what is wrong."""
@@ -165,4 +157,24 @@ class Inspect(Verb):
 
         started = time.perf_counter()
         found = inspect(self.data, data_dir=self.data_dir)
-        return Answer(found.to_json(), f"{found}\n  looked at in {time.perf_counter() - started:.1f} s")
+        seconds = time.perf_counter() - started
+        return Answer(found.to_json(), f"{_findings(found)}\n  looked at in {seconds:.1f} s")
+
+
+def _findings(found: Any) -> str:
+    """Return what the data doctor found, for people."""
+    lines = [f"{found.data}: {sum(found.images.values()):,} images"]
+    for split, classes in found.classes.items():
+        lines.append(f"  {split}: {found.images[split]:,} in {len(classes)} classes")
+        widest = max((len(name) for name in classes), default=0)
+        most = max(classes.values(), default=0) or 1
+        bars = [f"    {name:<{widest}} {n:>7,} {'█' * round(24 * n / most)}" for name, n in classes.items()]
+        lines += bars if len(bars) <= 24 else [*bars[:20], f"    … and {len(bars) - 20} more"]
+    lines.append("  sizes: " + ", ".join(f"{size} ({n:,})" for size, n in list(found.sizes.items())[:5]))
+    lines.append("  colours: " + ", ".join(f"{kind} ({n:,})" for kind, n in found.channels.items()))
+    if found.near_duplicates.groups:
+        lines.append(
+            f"  nearly equal images: {found.near_duplicates.images:,}, e.g. {found.near_duplicates.examples[0]}"
+        )
+    lines += ["  problems:", *(f"    {problem}" for problem in found.problems)] if found.problems else ["  no problems"]
+    return "\n".join(lines)

@@ -65,41 +65,50 @@ class Plain:
     def __init__(self, name: str, every: float = 10.0) -> None:
         self.name, self.every = name, every
         self._pace, self._last = _Pace(), time.monotonic()
+        self._seen: dict[str, float] = {}
 
     def __call__(self, clock: Clock, metrics: Mapping[str, float]) -> None:
         if self._pace.first is None:
             self._pace.words(clock)
+        self._seen.update(metrics)
         evaluated = any(not key.startswith("train/") for key in metrics)
         now = time.monotonic()
         if metrics and ((evaluated and now - self._last > 1) or now - self._last > self.every or clock.stop):
             self._last = now
-            print(f"{self.name}: {self._pace.words(clock)}  {_values(metrics)}", file=sys.stderr, flush=True)
+            print(f"{self.name}: {self._pace.words(clock)}  {_values(self._seen)}", file=sys.stderr, flush=True)
 
 
 class Live:
-    """Keeps one line up to date on a terminal, and leaves a line behind for every evaluation."""
+    """Keeps one line up to date on a terminal, and leaves a line behind for an evaluation every two seconds or so."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, every: float = 2.0) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self.name = name
+        self.name, self.every = name, every
         self._console = Console(stderr=True)
         self._live = RichLive(console=self._console, refresh_per_second=5, transient=True)
-        self._pace, self._values, self._next, self._on = _Pace(), "", 0.0, False
+        self._pace, self._next, self._last, self._on = _Pace(), 0.0, 0.0, False
+        self._seen: dict[str, float] = {}
 
     def __call__(self, clock: Clock, metrics: Mapping[str, float]) -> None:
         now = time.monotonic()
-        if metrics:
-            self._values = _values(metrics)
-        if any(not key.startswith("train/") for key in metrics):
-            self._console.print(f"{self.name}: {self._pace.words(clock)}  {self._values}", highlight=True)
+        self._seen.update(metrics)
+        line = f"{self._pace.words(clock)}  {_values(self._seen)}" if metrics or now >= self._next else ""
+        if any(not key.startswith("train/") for key in metrics) and (now - self._last > self.every or clock.stop):
+            self._last = now
+            self._console.print(f"{self.name}: {line}", highlight=True)
         if clock.stop:
-            if self._on:
-                self._live.stop()
+            self.close()
         elif now >= self._next:
             self._next = now + 0.2
             if not self._on:
                 self._live.start()
                 self._on = True
-            self._live.update(f"{self._pace.words(clock)}  {self._values}")
+            self._live.update(line)
+
+    def close(self) -> None:
+        """Give the terminal back its line and its cursor."""
+        if self._on:
+            self._live.stop()
+            self._on = False

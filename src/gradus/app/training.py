@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gradus import __version__
 from gradus.app.parsing import gather, parse
@@ -29,8 +30,6 @@ class Launch(Verb):
     """The run's name; the recipe's last word and a number when left out."""
     seeds: int = 1
     """Train this many members, with seeds counted up from --seed, in one group."""
-    track: tuple[str, ...] = ()
-    """Also log to tensorboard, wandb or mlflow."""
     quiet: bool = False
     """Show no progress."""
 
@@ -111,8 +110,6 @@ def train_members(group: RunFolder, id: str, recipe: Recipe, launch: Launch, sum
             answer = learn(member, folder, launch)
         except GradusError:
             if i == 0 and not any(group.members.glob("*/metrics.csv")):
-                import shutil
-
                 shutil.rmtree(group.path, ignore_errors=True)
             raise
         if answer.code:
@@ -140,7 +137,7 @@ def learn(recipe: Recipe, folder: RunFolder, launch: Launch, again: bool = False
     from gradus.engine.training import train
 
     show = None if launch.quiet or int(os.environ.get("RANK", "0")) else progress
-    history = train(recipe, folder, watch=show, track=launch.track, again=again)
+    history = train(recipe, folder, watch=show, again=again)
     name = folder.path.name
     final = {key: values[-1][1] for key, values in history.metrics.items()}
     data = {"run": name, "path": str(folder.path), "steps": history.step, "reason": history.reason, "metrics": final}
@@ -176,6 +173,7 @@ class Resume(Verb):
     """Go on with a run where it stopped; with --max-epochs or --max-steps, extend it."""
 
     run: str = "latest"
+    """Which run (also given as the first word)."""
     max_epochs: int | None = None
     """Extend the run to this many epochs."""
     max_steps: int | None = None
@@ -183,14 +181,7 @@ class Resume(Verb):
     quiet: bool = False
     """Show no progress."""
 
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Resume":
-        """Return the command that `RUN [flags]` means."""
-        words = list(argv)
-        run = words.pop(0) if words and not words[0].startswith("-") else "latest"
-        found = parse(cls, words, "gradus resume")
-        found.run = run
-        return found
+    operands: ClassVar[tuple[str, ...]] = ("run",)
 
     def __call__(self) -> Answer:
         """Restore the last checkpoint and train to the end."""
@@ -218,5 +209,6 @@ def extend(folder: RunFolder, body: dict[str, Any], recipe: Recipe, longer: dict
     extended = dataclasses.replace(recipe, **fields)  # type: ignore[arg-type]
     changed = {**body, "options": to_json(extended)}
     with folder.locked():
+        shutil.rmtree(folder.product, ignore_errors=True)  # it is not what the extended run will have learned
         write_atomically(folder.recipe_file, json.dumps({**changed, "sha256": digest(changed)}, indent=1) + "\n")
     return extended

@@ -1,12 +1,10 @@
 """`gradus evaluate` and `gradus predict`: what a finished run is worth, and what it says."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from gradus.app.parsing import parse
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.recipe import from_json, recipe_class
 from gradus.errors import GradusError
@@ -16,31 +14,14 @@ __all__ = ["Evaluate", "Predict", "RunVerb"]
 
 @dataclass(kw_only=True)
 class RunVerb(Verb):
-    """A verb whose first word is RUN, and whose further words are its operands."""
+    """A verb whose first word is RUN."""
 
     run: str = "latest"
+    """Which run: a path, a name or `latest` (also given as the first word)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
 
-    operands = 0
-    """How many words may follow RUN."""
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "RunVerb":
-        """Return the command that `RUN [operand] [flags]` means."""
-        words: list[str] = list(argv)
-        leading: list[str] = []
-        while words and not words[0].startswith("-") and len(leading) <= cls.operands:
-            leading.append(words.pop(0))
-        verb = f"gradus {cls.__name__.lower()}"
-        found = parse(cls, words, verb)
-        if leading:
-            found.run = leading[0]
-        found.target = leading[1] if len(leading) > 1 else None
-        return found
-
-    target: str | None = None
-    """The operand after RUN."""
+    operands: ClassVar[tuple[str, ...]] = ("run",)
 
 
 @dataclass(kw_only=True)
@@ -88,10 +69,12 @@ class Evaluate(RunVerb):
 class Predict(RunVerb):
     """Predict a file or a folder: gradus predict RUN FOLDER --out predictions.csv."""
 
+    target: str | None = None
+    """A file or a folder (also given as the second word)."""
     out: str | None = None
     """Write a CSV file with one row per input and one column per class."""
 
-    operands = 1
+    operands: ClassVar[tuple[str, ...]] = ("run", "target")
 
     def __call__(self) -> Answer:
         """Read the inputs in batches, predict, and write or print the rows."""

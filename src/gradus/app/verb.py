@@ -1,9 +1,12 @@
 """What a verb of the command line is: a dataclass whose fields are its flags, called to give an answer."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from gradus.app.parsing import gather, parse
 from gradus.engine.folder import RunFolder, find_run
 
 __all__ = ["Answer", "Verb"]
@@ -32,6 +35,19 @@ class Verb:
     """Print exactly one JSON object on standard output."""
     runs_dir: str | None = None
     """Where runs live; GRADUS_RUNS or ./runs when left out."""
+
+    operands: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def parse(cls, argv: Sequence[str]) -> "Verb":
+        """Return the verb that words mean: leading words fill the fields named in `operands`, flags the others."""
+        words, given = list(argv), {}
+        for name in cls.operands:
+            if not words or words[0].startswith("-"):
+                break
+            given[name] = words.pop(0)
+        found = parse(cls, gather(words), f"gradus {cls.__name__.lower()}")
+        return dataclasses.replace(found, **given)  # type: ignore[arg-type]
 
     def folder(self, run: str) -> RunFolder:
         """Return the folder that RUN means: a path, a name or `latest`."""

@@ -101,13 +101,14 @@ CAPABILITIES: dict[str, tuple[type, tuple[str, ...]]] = {
 }
 
 
-def ask(product: Any, capability: str, what: str) -> Any:
+def ask(product: Any, capability: str, what: str, verb: str | None = None) -> Any:
     """Return the product if it has a capability.
 
     Args:
         product: any product.
         capability: a key of `CAPABILITIES`.
         what: the run's name, for the sentence.
+        verb: what the user wanted; the capability's own verb when left out.
 
     Raises:
         GradusError: if it has not, saying what the run holds and what that can do.
@@ -117,4 +118,6 @@ def ask(product: Any, capability: str, what: str) -> Any:
         return product
     able = ["evaluate"] + [verb for kind, verbs in CAPABILITIES.values() if isinstance(product, kind) for verb in verbs]
     kind = getattr(product, "kind", type(product).__name__)
-    raise GradusError(f"run {what!r} holds {kind}: it can {', '.join(able)}, not {CAPABILITIES[capability][1][0]}")
+    raise GradusError(
+        f"run {what!r} holds {kind}: it can {', '.join(able)}, not {verb or CAPABILITIES[capability][1][0]}"
+    )

@@ -7,6 +7,7 @@ gloo on CPUs, nccl on GPUs. Replicas agree because the Updater averages gradient
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,16 @@ class Ranks:
             dist.all_reduce(values)
             values /= self.world
         return values
+
+    def gather(self, state: Any) -> list[Any]:
+        """Return every rank's state, the first rank's first; each must call it."""
+        if self.world == 1:
+            return [state]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, state)
+        return found
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""

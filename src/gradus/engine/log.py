@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from gradus.errors import GradusError, nearest
+from gradus.errors import GradusError
 
 __all__ = ["HEADER", "MetricsLog", "Series", "Tracker", "open_tracker", "read_metrics"]
 
@@ -28,7 +28,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, offset: int | None = None) -> None:
-        if not path.exists():
+        if not path.exists() or path.stat().st_size < len(HEADER):  # none, or one killed before its header was written
             path.write_text(HEADER, encoding="utf-8")
             offset = None
         if offset is not None:
@@ -120,13 +120,11 @@ TRACKERS: dict[str, Opens] = {"tensorboard": _TensorBoard, "wandb": _WandB, "mlf
 
 
 def open_tracker(name: str, folder: Path, options: Mapping[str, object]) -> Tracker:
-    """Return a tracker by name.
+    """Return a tracker by its name in `TRACKERS`.
 
     Raises:
-        GradusError: if the name is unknown or its package is not installed.
+        GradusError: if its package is not installed.
     """
-    if name not in TRACKERS:
-        raise GradusError(f"there is no tracker {name!r}{nearest(name, TRACKERS)}")
     try:
         return TRACKERS[name](folder, options)
     except ImportError:

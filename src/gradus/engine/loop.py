@@ -139,10 +139,10 @@ def _collect(window: dict[str, Any], metrics: Metrics) -> None:
 
 def _read(run: Run) -> dict[str, float]:
     """Return the logging interval's metrics as numbers: the only place where the device is waited for."""
-    means = {name: torch.stack(held).double().mean() for name, held in run.window.items() if isinstance(held, list)}
-    if means:
-        stacked = run.ranks.average(torch.stack(list(means.values())).float()).tolist()
-    values = dict(zip(means, stacked, strict=True)) if means else {}
+    wide = torch.float32 if run.device.type == "mps" else torch.float64
+    held = {name: torch.stack(values) for name, values in run.window.items() if isinstance(values, list)}
+    means = [values.to(run.device, wide).mean() for values in held.values()]
+    values = dict(zip(held, run.ranks.average(torch.stack(means)).tolist(), strict=True)) if means else {}
     plain = {name: float(v) for name, v in run.window.items() if not isinstance(v, list)}
     run.window = {}
     return {name if "/" in name else f"train/{name}": value for name, value in (values | plain).items()}

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from gradus import canon
 from gradus.engine.device import pick_device
-from gradus.engine.folder import digest, write_atomically
+from gradus.engine.folder import RunFolder, digest, write_atomically
+from gradus.engine.group import members
 from gradus.engine.state import State
 from gradus.errors import GradusError
 
@@ -82,18 +83,18 @@ def load_weights(module: nn.Module, folder: Path, stem: str = "model") -> None:
 
 
 def load_product(run: Path, device: str = "auto") -> Any:
-    """Return the product of a run folder, on a device, ready to use.
+    """Return the product of a run folder on a device, ready to use; of a group, the ensemble of its members.
 
     Raises:
         GradusError: if there is none, or it is damaged, or the device is absent.
     """
+    group = members(RunFolder(run))
+    if group:
+        from gradus.engine.ensembles import Ensemble
+
+        return Ensemble([load_product(member.path, device) for member in group], run.name)
     place = pick_device(device)
-    folder = (
-        run / "members" / "0" / "product"
-        if not (run / "product").exists() and (run / "members").exists()
-        else run / "product"
-    )
-    facts = read_product(folder)
-    product = canon.find("product", facts["product"]).load(folder, facts)
+    facts = read_product(run / "product")
+    product = canon.find("product", facts["product"]).load(run / "product", facts)
     product.module.to(place).eval()
     return product

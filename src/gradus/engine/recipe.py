@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gradus import canon
+from gradus.engine.log import TRACKERS
 from gradus.errors import GradusError, nearest
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Recipe:
     """Shard the model over the processes of torchrun (FSDP2)."""
     log_every: int = 50
     """Steps between two log entries."""
+    track: tuple[str, ...] = ()
+    """Also log to tensorboard, wandb or mlflow."""
     checkpoint_every: int | None = None
     """Steps between two checkpoints; every epoch when left out."""
     fast_dev_run: bool = False
@@ -73,6 +76,9 @@ class Recipe:
         positive(self, "max_epochs", "max_steps", "max_time", "log_every", "checkpoint_every")
         if self.seed < 0:
             raise GradusError(f"--seed must not be negative, got {self.seed}")
+        for name in self.track:
+            if name not in TRACKERS:
+                raise GradusError(f"there is no tracker {name!r}{nearest(name, TRACKERS)}")
 
     def build(self, run: "Run") -> Build:
         """Return the learner, source, length and watchers of a run."""

@@ -18,7 +18,7 @@ from gradus.engine.device import Machine
 from gradus.engine.folder import RunFolder, find_run
 from gradus.engine.learner import Clock, Learner, Source, Watcher
 from gradus.engine.log import MetricsLog, Tracker
-from gradus.engine.state import State, Stateful, join, split
+from gradus.engine.state import State, Stateful, join, placed, split
 from gradus.engine.streams import Streams
 from gradus.errors import GradusError
 
@@ -177,27 +177,38 @@ class Run:
             "learner": learner.state_dict(),
             "source": source.state_dict(),
             "watchers": [w.state_dict() if isinstance(w, Stateful) else None for w in watchers],
+            "clock": {"step": self.clock.step, "seconds": self.clock.seconds},
+            "ranks": self.ranks.gather(self._own_state()),
+        }
+
+    def _own_state(self) -> State:
+        """Return what differs between ranks: random streams and metrics not yet read."""
+        return {
             "streams": self.streams.state_dict(),
             "inner": {name: run.streams.state_dict() for name, run in self._inner.items()},
-            "clock": {"step": self.clock.step, "seconds": self.clock.seconds},
             "window": {name: torch.stack(v) if isinstance(v, list) else v for name, v in self.window.items()},
         }
 
     def load_state_dict(self, state: State) -> None:
         """Put every part back."""
         learner, source, watchers = self.parts
-        learner.load_state_dict(state["learner"])
+        learner.load_state_dict(self._placed(state["learner"]))
         source.load_state_dict(state["source"])
         if len(watchers) != len(state["watchers"]):
             raise GradusError("this run was started with other watchers: give `fit` the same ones to go on with it")
         for watcher, saved in zip(watchers, state["watchers"], strict=True):
             if saved is not None and isinstance(watcher, Stateful):
                 watcher.load_state_dict(saved)
-        for name, streams in state["inner"].items():
+        own = state["ranks"][self.ranks.rank if self.ranks.rank < len(state["ranks"]) else 0]
+        for name, streams in own["inner"].items():
             self.inner(name).streams.load_state_dict(streams)
         self.clock.step, self.clock.seconds = state["clock"]["step"], state["clock"]["seconds"]
-        self.window = {k: list(v.unbind()) if isinstance(v, torch.Tensor) else v for k, v in state["window"].items()}
-        self.streams.load_state_dict(state["streams"])
+        self.window = {k: list(v.unbind()) if isinstance(v, torch.Tensor) else v for k, v in own["window"].items()}
+        self.streams.load_state_dict(own["streams"])
+
+    def _placed(self, state: State) -> State:
+        """Return a learner's saved state sharded as the learner is."""
+        return placed(self.parts[0].state_dict(), state) if self.machine.shard else state
 
     def save(self, status: str = "running") -> None:
         """Write a checkpoint of this step, keep the best one too, and delete older ones.
@@ -226,7 +237,11 @@ class Run:
             split(state, {})  # gathering sharded tensors is collective
 
     def _kept(self) -> set[int]:
-        return {self.clock.step} | ({self.best["step"]} if self.best else set())
+        """Return the steps whose checkpoints stay: the last, the best, and always one to fall back on."""
+        kept = {self.clock.step} | ({self.best["step"]} if self.best else set())
+        if len(kept) == 1 and self.folder is not None:
+            kept |= set([s for s in checkpoint.steps(self.folder.checkpoints) if s < self.clock.step][-1:])
+        return kept
 
     def restore(self, truncate: bool = True) -> str | None:
         """Put the newest sound checkpoint back into the attached parts; return its status, None if there is none.
@@ -270,7 +285,7 @@ class Run:
             except checkpoint.Damaged as damage:
                 warnings.warn(f"{damage}; keeping the last weights instead of the best", stacklevel=2)
                 return False
-        self.parts[0].load_state_dict(state["learner"])
+        self.parts[0].load_state_dict(self._placed(state["learner"]))
         return True
 
     @property

@@ -10,6 +10,7 @@ No pickle is involved, so a state from a stranger cannot run code.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["State", "Stateful", "collect", "join", "modules_of", "restore", "same", "split"]
+__all__ = ["State", "Stateful", "collect", "join", "modules_of", "placed", "restore", "same", "split"]
 
 State = dict[str, Any]
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 @runtime_checkable
@@ -53,8 +55,13 @@ def split(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        items = enumerate(value.items())
-        return {"$m": [[split(k, tensors, f"{path}/k{i}"), split(v, tensors, f"{path}/{i}")] for i, (k, v) in items]}
+        named = [
+            (k, v, k if isinstance(k, str) and _PLAIN.fullmatch(k) else f"#{i}")
+            for i, (k, v) in enumerate(value.items())
+        ]
+        return {
+            "$m": [[split(k, tensors, f"{path}/{name}#"), split(v, tensors, f"{path}/{name}")] for k, v, name in named]
+        }
     if isinstance(value, list | tuple):
         tag = "$l" if isinstance(value, list) else "$u"
         return {tag: [split(v, tensors, f"{path}/{i}") for i, v in enumerate(value)]}
@@ -98,6 +105,19 @@ def restore(state: State, **parts: Stateful) -> None:
         part.load_state_dict(state[name])
 
 
+def placed(live: Any, saved: Any) -> Any:
+    """Return a saved state with its tensors sharded as the live state's tensors in the same places are."""
+    if isinstance(live, Mapping) and isinstance(saved, Mapping):
+        return {key: placed(live.get(key), value) for key, value in saved.items()}
+    if isinstance(live, list | tuple) and isinstance(saved, list | tuple) and len(live) == len(saved):
+        return type(saved)(placed(mine, theirs) for mine, theirs in zip(live, saved, strict=True))
+    if hasattr(live, "device_mesh") and isinstance(saved, Tensor):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(saved, live.device_mesh, live.placements)
+    return saved
+
+
 def same(left: Any, right: Any) -> bool:
     """Return whether two states are bit-identical (NaNs compare by their bits)."""
     a: dict[str, Tensor] = {}
@@ -112,5 +132,7 @@ def _bits(a: Tensor, b: Tensor) -> bool:
 
 
 def modules_of(learner: object) -> dict[str, nn.Module]:
-    """Return the modules a learner holds as attributes, by attribute name."""
+    """Return the modules a learner holds as attributes, by attribute name; a learner may be a module itself."""
+    if isinstance(learner, nn.Module):
+        return {"": learner}
     return {name: part for name, part in vars(learner).items() if isinstance(part, nn.Module)}

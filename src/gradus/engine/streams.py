@@ -24,11 +24,12 @@ def derive(seed: int, name: str) -> int:
 
 
 def _global_state() -> State:
+    version, words, gauss = random.getstate()
     algorithm, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global state is the point
     state: State = {
         "torch": torch.get_rng_state(),
         "numpy": (algorithm, np.asarray(keys).copy(), position, has_gauss, cached),
-        "python": random.getstate(),
+        "python": (version, np.array(words, dtype=np.uint32), gauss),  # 625 numbers: an array is quicker to write
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -38,7 +39,8 @@ def _global_state() -> State:
 def _set_global_state(state: State) -> None:
     torch.set_rng_state(state["torch"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
-    random.setstate(state["python"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
 

@@ -22,16 +22,13 @@ __all__ = ["train"]
 Watch = Callable[[Run, Build], Sequence[Watcher]]
 
 
-def train(
-    recipe: Recipe, folder: RunFolder, *, watch: Watch | None = None, track: Sequence[str] = (), again: bool = False
-) -> History:
+def train(recipe: Recipe, folder: RunFolder, *, watch: Watch | None = None, again: bool = False) -> History:
     """Train a recipe in its folder to the end, and write the product.
 
     Args:
         recipe: what to do.
         folder: a run folder made for it, new or half-way.
         watch: returns further watchers (progress), given the run and its parts.
-        track: names of trackers besides the CSV file.
         again: go on although the run had finished.
 
     Returns:
@@ -47,15 +44,17 @@ def train(
     try:
         run = Run(folder, **settings).hold()
         build = recipe.build(run)
-        run.trackers = [open_tracker(name, folder.path, dataclasses.asdict(recipe)) for name in track]
+        run.trackers = [open_tracker(name, folder.path, dataclasses.asdict(recipe)) for name in recipe.track]
         watchers = [*build.watchers, *(watch(run, build) if watch else ())]
     except GradusError:
         if not begun:
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
     with run:
-        history = fit(build.learner, build.source, run=run, steps=build.steps, watchers=watchers, again=again)
-        _close(build.source)
+        try:
+            history = fit(build.learner, build.source, run=run, steps=build.steps, watchers=watchers, again=again)
+        finally:
+            _close(build.source, *watchers)
         if history.signal is None and (history.metrics or not (folder.product / "product.json").exists()):
             product = recipe.product(build.learner)
             if run.ranks.rank == 0:
@@ -64,6 +63,8 @@ def train(
     return history
 
 
-def _close(source: Any) -> None:
-    if hasattr(source, "close"):
-        source.close()
+def _close(*parts: Any) -> None:
+    """Close what can be closed: worker processes, a live line on a terminal."""
+    for part in parts:
+        if hasattr(part, "close"):
+            part.close()

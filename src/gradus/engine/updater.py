@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gradus.engine.state import State
+from gradus.engine.state import State, placed
 from gradus.errors import GradusError
 from gradus.optim.clip import clip_norm_, clip_value_
 from gradus.optim.ema import EMA
@@ -221,7 +221,10 @@ class Updater:
         return UpdateInfo(torch.as_tensor(first), None, False)
 
     def state_dict(self) -> State:
-        """Return counts, the rule's state, the average, the scaler, and gradients accumulated so far."""
+        """Return counts, the rule's state, the average, the scaler, and gradients accumulated so far.
+
+        Every rank must call it: the gradients that they have accumulated apart are gathered.
+        """
         state: State = {"count": self.count, "micro": self._micro}
         if self.rule is not None:
             state["groups"] = [group.state for group in self.groups]
@@ -229,12 +232,20 @@ class Updater:
             assert self.torch_optimizer is not None
             state["torch"] = self.torch_optimizer.state_dict()
         if self._micro:
-            state["grads"] = [p.grad for p in self.params]
+            state["grads"] = self._gathered([p.grad for p in self.params])
         if self.ema is not None:
             state["ema"] = self.ema.state_dict()
         if self.scale is not None:
             state["scaler"] = [self.scale, self._growth]
         return state
+
+    def _gathered(self, grads: list[Tensor | None]) -> list[list[Tensor | None]]:
+        """Return every rank's gradients; sharded ones are parts of the same."""
+        if self._world == 1 or any(hasattr(grad, "device_mesh") for grad in grads):
+            return [grads]
+        found: list[Any] = [None] * self._world
+        torch.distributed.all_gather_object(found, grads)
+        return found
 
     def load_state_dict(self, state: State) -> None:
         """Put a state back in place, strides kept (a fused rule diverges silently without them)."""
@@ -244,9 +255,10 @@ class Updater:
                 group.state = rule_restore(group.state, saved)
         else:
             _load_torch_optimizer(self.torch_optimizer, state["torch"])
-        grads: Sequence[Tensor | None] = state.get("grads") or [None] * len(self.params)
+        ranks = state.get("grads") or [[None] * len(self.params)]
+        grads: Sequence[Tensor | None] = ranks[_rank() if len(ranks) > 1 else 0]
         for p, grad in zip(self.params, grads, strict=True):
-            p.grad = None if grad is None else torch.empty_like(p).copy_(grad)
+            p.grad = None if grad is None else torch.empty_like(p).copy_(placed(p, grad))
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         if self.scale is not None:
@@ -274,6 +286,10 @@ def _world_size() -> int:
         if torch.distributed.is_available() and torch.distributed.is_initialized()
         else 1
     )
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if _world_size() > 1 else 0
 
 
 def _average(grads: list[Tensor], bucket_bytes: int = 25_000_000) -> None:
@@ -304,6 +320,8 @@ def _sharded_backward(loss: Tensor, own: Updater) -> None:
     mine = {id(p) for p in own.params}
     others = [p for updater in _LIVE for p in updater.params if id(p) not in mine]
     kept = [p.grad for p in others]
+    for p in others:
+        p.grad = None  # else it would be added to in place
     loss.backward()
     for p, grad in zip(others, kept, strict=True):
         p.grad = grad

@@ -9,28 +9,33 @@ inputs' shape, or one channel. An explainer that must look inside the model also
 while `fn` does. Models are left as they were found: gradients, flags, hooks and random state.
 """
 
-from importlib import import_module
-from typing import Any
+from gradus.lazy import attach
 
-_HOMES = {
-    "gradient": "gradients",
-    "integrated_gradients": "integrated",
-    "completeness_residual": "integrated",
-    "grad_cam": "cam",
-    "occlusion": "occluding",
-    "deletion": "faithfulness",
-    "insertion": "faithfulness",
-    "FidelityCurve": "faithfulness",
-}
+__all__ = [
+    "FidelityCurve",
+    "completeness_residual",
+    "deletion",
+    "grad_cam",
+    "gradient",
+    "insertion",
+    "integrated_gradients",
+    "occlusion",
+]
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "cam": ("grad_cam",),
+        "faithfulness": (
+            "FidelityCurve",
+            "deletion",
+            "insertion",
+        ),
+        "gradients": ("gradient",),
+        "integrated": (
+            "completeness_residual",
+            "integrated_gradients",
+        ),
+        "occluding": ("occlusion",),
+    },
+)

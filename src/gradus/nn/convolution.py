@@ -20,7 +20,7 @@ from torch import nn
 
 from gradus.nn.chain import chain
 
-__all__ = ["Norm", "conv_norm_relu", "convolution", "depthwise_separable", "spatially_separable"]
+__all__ = ["Norm", "conv_norm_relu", "convolution", "depthwise_separable", "image_stem", "spatially_separable"]
 
 Norm = Callable[[int], nn.Module]
 """Makes a normalisation for a number of channels."""
@@ -86,6 +86,23 @@ def depthwise_separable(
     return chain(
         depthwise=conv_norm_relu(channels, channels, kernel, stride=stride, groups=channels, norm=norm),
         pointwise=conv_norm_relu(channels, out, norm=norm),
+    )
+
+
+def image_stem(channels: int, width: int, *, small: bool = False, norm: Norm | None = nn.BatchNorm2d) -> nn.Sequential:
+    """Return what meets the pixels first: 7×7 and pooling, each with stride 2; for small images 3×3 with stride 1.
+
+    Args:
+        channels: of the images.
+        width: output channels.
+        small: whether the images are small.
+        norm: makes the normalisation; `None` leaves it and the ReLU to the first block.
+    """
+    return chain(
+        conv=convolution(channels, width, 3) if small else convolution(channels, width, 7, stride=2),
+        norm=norm(width) if norm else None,
+        relu=nn.ReLU() if norm else None,
+        pool=None if small else nn.MaxPool2d(3, 2, 1),
     )
 
 

@@ -140,7 +140,9 @@ def _after(name: str, args: tuple, sources: list[Tensor], fields: list[Field], o
     if name == "constant_pad_nd" and sources[0].ndim == 4:
         left, _, top, _ = [*args[1], 0, 0][:4]
         return _slide(rows, 1, 1, top, 1), _slide(columns, 1, 1, left, 1)
-    shapes = {x.shape[-2:] if x.ndim == 4 else None for x in [*sources, *tree_leaves(out)] if isinstance(x, Tensor)}
+    # The first result only: a batch normalisation also returns its statistics.
+    results = [x for x in tree_leaves(out) if isinstance(x, Tensor)][:1]
+    shapes = {x.shape[-2:] if x.ndim == 4 else None for x in sources + results}
     if len(shapes) == 1 and None not in shapes:
         return _union([field[0] for field in fields]), _union([field[1] for field in fields])
     return EVERYTHING, EVERYTHING

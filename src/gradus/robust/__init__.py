@@ -8,25 +8,19 @@ where `fn` maps a batch in [0, 1] to scores `[batch, classes]`. The result is in
 exactly, not up to rounding. Models are left as they were found.
 """
 
-from importlib import import_module
-from typing import Any
+from gradus.lazy import attach
 
-_HOMES = {
-    "BALLS": "ball",
-    "RobustCurve": "curve",
-    "fgsm": "fast_gradient",
-    "pgd": "projected_gradient",
-    "robust_curve": "curve",
-}
+__all__ = ["BALLS", "RobustCurve", "fgsm", "pgd", "robust_curve"]
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "ball": ("BALLS",),
+        "curve": (
+            "RobustCurve",
+            "robust_curve",
+        ),
+        "fast_gradient": ("fgsm",),
+        "projected_gradient": ("pgd",),
+    },
+)

@@ -6,6 +6,7 @@
 the product (an attack, an explanation, an export) works on pixels in [0, 1].
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -76,6 +77,7 @@ class ClassifyImages:
         frozen: modules that stay as they are, their running statistics included.
         classes: names, for the product.
         facts: what rebuilds the model, for the product.
+        fingerprint: of the data, to notice on resume that it has changed.
     """
 
     def __init__(
@@ -88,10 +90,14 @@ class ClassifyImages:
         frozen: Sequence[nn.Module] = (),
         classes: Sequence[str] = (),
         facts: State | None = None,
+        fingerprint: str = "",
     ) -> None:
-        self.model, self.update = model, update
+        self.model, self.update, self.fingerprint = model, update, fingerprint
         self.classes, self.facts = tuple(classes), facts or {}
         self.label_smoothing, self.class_weights, self.frozen = label_smoothing, class_weights, list(frozen)
+
+    def __repr__(self) -> str:
+        return f"ClassifyImages({self.facts.get('model', 'model')}, {len(self.classes)} classes, {self.update})"
 
     def step(self, batch: ImageBatch) -> Mapping[str, Tensor | float]:
         """Make one update; returns loss, accuracy and learning rate."""
@@ -119,11 +125,13 @@ class ClassifyImages:
 
     def state_dict(self) -> State:
         """Return the model's and the Updater's state."""
-        return collect(model=self.model, update=self.update)
+        return {**collect(model=self.model, update=self.update), "fingerprint": self.fingerprint}
 
     def load_state_dict(self, state: State) -> None:
         """Put both back in place."""
         restore(state, model=self.model, update=self.update)
+        if state["fingerprint"] != self.fingerprint:
+            warnings.warn("the data has changed since the run began: it goes on with what is there now", stacklevel=2)
 
 
 def evaluate(scores: Callable[[Tensor], Tensor], batches: Iterator[ImageBatch], prefix: str) -> dict[str, float]:
@@ -200,7 +208,7 @@ class Classifier:
         files = image_files(path) if path.is_dir() else [path]
         if not path.exists():
             raise GradusError(f"{path} does not exist: name an image file, or a folder of them")
-        images = ImageSet.of_files(files, channels=self.channels, image_size=self.module.size[0], budget=0)
+        images = ImageSet.of_files(files, channels=self.channels, image_size=self.module.size, budget=0)
         names = images.names
         for i, batch in enumerate(images.batches(batch_size, self.device)):
             yield InputBatch(names[i * batch_size : (i + 1) * batch_size], batch.images)

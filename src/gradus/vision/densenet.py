@@ -17,7 +17,7 @@ from torch import nn
 from gradus.canon import canon
 from gradus.nn.chain import chain
 from gradus.nn.classifier import Classifier, pooled_linear
-from gradus.nn.convolution import convolution
+from gradus.nn.convolution import image_stem
 from gradus.nn.dense import dense_block, transition
 from gradus.nn.initialisation import he, initialise
 from gradus.nn.normalisation import normalisation
@@ -96,13 +96,7 @@ def dense_network(
     """Return the network of a form; see `densenet` for the settings."""
     width = form.stem
     make_norm = normalisation(norm)
-    stem = chain(
-        conv=convolution(channels, width, 3) if small_stem else convolution(channels, width, 7, stride=2),
-        norm=make_norm(width),
-        relu=nn.ReLU(),
-        pool=None if small_stem else nn.MaxPool2d(3, 2, 1),
-    )
-    stages: dict[str, nn.Module] = {"stem": stem}
+    stages: dict[str, nn.Module] = {"stem": image_stem(channels, width, small=small_stem, norm=make_norm)}
     for i, layers in enumerate(form.layers, start=1):
         if i > 1:
             stages[f"transition{i - 1}"] = transition(width, width // 2, norm=make_norm)

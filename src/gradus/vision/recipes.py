@@ -141,12 +141,13 @@ class Classify(Recipe):
         learner = ClassifyImages(
             model, update, label_smoothing=self.label_smoothing, class_weights=self._class_weights(splits, run),
             frozen=[model.network.trunk] if self.freeze == "trunk" else [], classes=splits.classes, facts=facts,
+            fingerprint=splits.fingerprint,
         )  # fmt: skip
         watchers = self._watchers(run, learner, splits)
         notes = {
             "model": facts["model"], "parameters": sum(p.numel() for p in model.parameters()),
             "train": len(splits.train), "val": len(splits.val), "test": len(splits.test),
-            "classes": len(splits.classes), "steps": steps, "data": splits.fingerprint,
+            "classes": len(splits.classes), "steps": steps, "data": splits.fingerprint[:12],
         }  # fmt: skip
         return Build(learner, source, steps, watchers, notes)
 

@@ -23,7 +23,7 @@ from gradus.canon import canon
 from gradus.errors import GradusError
 from gradus.nn.chain import chain
 from gradus.nn.classifier import Classifier, pooled_linear
-from gradus.nn.convolution import Norm, convolution
+from gradus.nn.convolution import image_stem
 from gradus.nn.initialisation import he, initialise
 from gradus.nn.normalisation import normalisation
 from gradus.nn.residual import BASIC, BOTTLENECK, Plan, PreActivation, expansion, residual
@@ -158,7 +158,9 @@ def residual_network(
         shortcut=("A" if form.small else "B") if shortcut == "auto" else shortcut,
         reduction=reduction,
     )
-    stages: dict[str, nn.Module] = {"stem": _stem(channels, form.widths[0], small, None if preactivated else make_norm)}
+    stages: dict[str, nn.Module] = {
+        "stem": image_stem(channels, form.widths[0], small=small, norm=None if preactivated else make_norm)
+    }
     inputs = form.widths[0]
     for i, (count, width) in enumerate(zip(form.blocks, form.widths, strict=True)):
         blocks = []
@@ -180,15 +182,6 @@ def residual_network(
     if zero_init:
         _start_at_identity(model)
     return model
-
-
-def _stem(channels: int, width: int, small: bool, norm: Norm | None) -> nn.Module:
-    return chain(
-        conv=convolution(channels, width, 3) if small else convolution(channels, width, 7, stride=2),
-        norm=norm(width) if norm else None,
-        relu=nn.ReLU() if norm else None,
-        pool=None if small else nn.MaxPool2d(3, 2, 1),
-    )
 
 
 @torch.no_grad()
