@@ -23,6 +23,7 @@ from gradus.engine.log import read_metrics
 from gradus.engine.state import same
 from gradus.errors import GradusError
 from gradus.optim.adam import adamw
+from gradus.optim.sgd import sgd
 
 
 def train(path, steps, stop_at=None, **options):
@@ -191,6 +192,27 @@ def test_a_diverging_loss_names_the_module(tmp_path):
 
         with pytest.raises(GradusError, match=r"train/loss became nan by step 10"):
             fit(learner, Points(run), run=run, steps=50, watchers=[poison])
+
+
+def test_a_learning_rate_that_is_too_high_is_blamed_on_where_it_shows_first(tmp_path):
+    with Run.create(tmp_path / "a", device="cpu", log_every=5) as run:
+        learner = Regression(run, rule=sgd(lr=1e30))
+        with pytest.raises(GradusError, match=r"train/loss became (nan|inf) by step 5: .* at step [2-6]; lower --lr"):
+            fit(learner, Points(run), run=run, steps=50)
+    assert not list(run.folder.checkpoints.glob("*"))
+
+
+def test_a_state_that_is_no_longer_finite_is_never_checkpointed(tmp_path):
+    with Run.create(tmp_path / "a", device="cpu", log_every=1000) as run:
+        learner = Regression(run)
+
+        def poison(clock, metrics):
+            if clock.step == 12:
+                learner.model[3].weight.data[0, 0] = float("nan")
+
+        with pytest.raises(GradusError, match=r"by step 15: it did not happen again when steps 11 to 15"):
+            fit(learner, Points(run), run=run, steps=50, watchers=[poison, Checkpoint(run, every_steps=5)])
+    assert sorted(p.name for p in run.folder.checkpoints.iterdir())[-1] == "step-000010"
 
 
 def test_streams_are_independent_and_do_not_disturb_the_global_state():

@@ -100,6 +100,7 @@ def fit(
             if clock.step % run.log_every == 0 or clock.stop:
                 clock.seconds = time.perf_counter() - started
                 logged.update(_read(run))
+                run.window = {}
                 _require_finite(run, logged)
             if run.ranks.world == 1 or clock.step % run.log_every == 0:
                 _notice_signals(run, caught)
@@ -111,6 +112,7 @@ def fit(
                     history.metrics.setdefault(name, []).append((clock.step, value))
             if run.save_requested or (clock.stop and run.folder is not None):
                 clock.seconds = time.perf_counter() - started
+                _require_finite(run, _read(run))  # a checkpoint is something to go back to
                 run.save(_status(clock.stop, caught))
     history.step, history.seconds, history.reason = clock.step, clock.seconds, clock.stop or ALL_DONE
     history.signal = caught[0] if caught else None
@@ -138,13 +140,12 @@ def _collect(window: dict[str, Any], metrics: Metrics) -> None:
 
 
 def _read(run: Run) -> dict[str, float]:
-    """Return the logging interval's metrics as numbers: the only place where the device is waited for."""
+    """Return the metrics since the last log entry as numbers: the only place where the device is waited for."""
     wide = torch.float32 if run.device.type == "mps" else torch.float64
     held = {name: torch.stack(values) for name, values in run.window.items() if isinstance(values, list)}
     means = [values.to(run.device, wide).mean() for values in held.values()]
     values = dict(zip(held, run.ranks.average(torch.stack(means)).tolist(), strict=True)) if means else {}
     plain = {name: float(v) for name, v in run.window.items() if not isinstance(v, list)}
-    run.window = {}
     return {name if "/" in name else f"train/{name}": value for name, value in (values | plain).items()}
 
 

@@ -1,5 +1,7 @@
 """Where a loss stopped being finite: replay the last steps under hooks and name the first module that breaks."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -48,10 +50,12 @@ def blame(run: Run) -> str:
         for step in range(first, limit + 1):
             try:
                 with run.autocast():
-                    learner.step(next(source))
+                    metrics = learner.step(next(source))
             except _Found as found:
                 return f"{found} at step {step + 1}; {REMEDY}"
+            if any(name.endswith("loss") and not math.isfinite(float(value)) for name, value in metrics.items()):
+                return f"the loss itself overflowed at step {step + 1}, every module's output was finite; {REMEDY}"
     finally:
         for handle in handles:
             handle.remove()
-    return f"the loss itself overflowed, every module's output was finite; {REMEDY}"
+    return f"it did not happen again when steps {first + 1} to {limit} were made once more; {REMEDY}"
