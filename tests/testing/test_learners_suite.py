@@ -141,7 +141,7 @@ class LoadsHalf(Honest):
 class LoadsContiguous(Honest):
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict(state)
-        self.update.groups[0].state = state["update"]["groups"][0]
+        self.update.groups[0].bind(self.update.rule, state["update"]["groups"][0])
 
 
 class LoadsContiguousAverage(Honest):

@@ -18,7 +18,7 @@ from gradus.engine.state import State, placed
 from gradus.errors import GradusError
 from gradus.optim.clip import clip_norm_, clip_value_
 from gradus.optim.ema import EMA
-from gradus.optim.rule import Rule
+from gradus.optim.rule import Bound, Rule
 from gradus.optim.rule import restore as rule_restore
 
 __all__ = ["UpdateInfo", "Updater"]
@@ -46,7 +46,15 @@ class _Group:
     def __init__(self, params: Iterable[Tensor], lr_scale: float = 1.0, weight_decay: float | None = None) -> None:
         self.params = [p for p in params if p.requires_grad]
         self.lr_scale, self.weight_decay = lr_scale, weight_decay
-        self.state: State = {}
+
+    def bind(self, rule: Rule, state: State) -> None:
+        """Take a state of the rule for these parameters."""
+        self.stepper = Bound(rule, self.params, state)
+
+    @property
+    def state(self) -> State:
+        """The rule's state for these parameters."""
+        return self.stepper.state
 
 
 def _groups(params: nn.Module | Iterable[Any]) -> list[_Group]:
@@ -107,7 +115,7 @@ class Updater:
         self.count, self._micro = 0, 0
         if self.rule is not None:
             for group in self.groups:
-                group.state = self.rule.init(group.params)
+                group.bind(self.rule, self.rule.init(group.params))
         self._world = _world_size()
         _LIVE.add(self)
 
@@ -185,7 +193,7 @@ class Updater:
             for group in self.groups:
                 grads = [p.grad for p in group.params]
                 lr = self.rule.lr * multiplier * group.lr_scale
-                self.rule.update(group.params, grads, group.state, lr, group.weight_decay)
+                group.stepper.step(grads, lr, group.weight_decay)
         else:
             assert self.torch_optimizer is not None
             self._set_lrs(multiplier)
@@ -252,7 +260,7 @@ class Updater:
         self.count, self._micro = state["count"], state["micro"]
         if self.rule is not None:
             for group, saved in zip(self.groups, state["groups"], strict=True):
-                group.state = rule_restore(group.state, saved)
+                group.bind(self.rule, rule_restore(group.state, saved))
         else:
             _load_torch_optimizer(self.torch_optimizer, state["torch"])
         ranks = state.get("grads") or [[None] * len(self.params)]

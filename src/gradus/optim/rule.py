@@ -26,7 +26,7 @@ from gradus import canon
 from gradus.errors import GradusError
 from gradus.optim.settings import accept
 
-__all__ = ["Part", "Rule", "State", "Tensors", "make", "restore", "zeros"]
+__all__ = ["Bound", "Part", "Rule", "State", "Tensors", "make", "restore", "zeros"]
 
 State = dict[str, Any]
 Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -160,18 +160,64 @@ class Rule:
             groups.setdefault((type(param), param.device, param.dtype, step), []).append(i)
         return list(groups.values())
 
+    def takes_kernel(self, part: Part) -> bool:
+        """Say whether a fused kernel of torch may step a part: there is one, it runs there, the memory allows it."""
+        if self.fused is False or self.fused_step is None or hasattr(part.params[0], "device_mesh"):
+            return False
+        first = part.params[0]
+        runs = _runs(self.name, self.fused_step, tuple(self.slots), first.device, first.dtype)
+        return runs and _same_memory(part)
+
     def _apply(self, part: Part) -> None:
         if self.fused is not False and self.fused_step is not None:
-            first = part.params[0]
-            if _runs(self.name, self.fused_step, tuple(self.slots), first.device, first.dtype) and _same_memory(part):
+            if self.takes_kernel(part):
                 self.fused_step(part)
                 return
+            first = part.params[0]
             if self.fused:
                 raise GradusError(
                     f"optimizer {self.name!r} cannot run fused on {first.device.type} in {first.dtype} with these "
                     "memory layouts; leave fused out"
                 )
         self.step(part)
+
+
+class Bound:
+    """A rule with one list of parameters and its state: what stays the same from step to step is looked up once.
+
+    Where one fused kernel serves the whole list, a step checks the memory layouts and calls it; else it is `update`.
+
+    Args:
+        rule: what steps.
+        params: the list that `state` belongs to.
+        state: from `rule.init`, or restored into it.
+    """
+
+    def __init__(self, rule: Rule, params: Sequence[Tensor], state: State) -> None:
+        self.rule, self.params, self.state = rule, list(params), state
+        self._slots = {key: state[key] for key in rule.slots}
+        self._strides = [param.stride() for param in self.params]
+        kinds = {(type(param), param.device, param.dtype) for param in self.params}
+        part = Part(self.params, self.params, self._slots, 1, 0.0, 0.0)
+        self._fused = rule.fused_step if len(kinds) == 1 and rule.takes_kernel(part) else None
+
+    def step(self, grads: Sequence[Tensor | None], lr: float, weight_decay: float | None = None) -> None:
+        """Step the parameters; arguments as those of `Rule.update`."""
+        steps: list[int] = self.state["step"]
+        if self._fused is None or len(set(steps)) != 1 or not self._fits(grads):
+            self.rule.update(self.params, grads, self.state, lr, weight_decay)
+            return
+        decay = self.rule.weight_decay if weight_decay is None else weight_decay
+        with torch.no_grad():
+            self._fused(Part(self.params, grads, self._slots, steps[0] + 1, lr, decay))  # type: ignore[arg-type]
+        self.state["step"] = [steps[0] + 1] * len(steps)
+
+    def _fits(self, grads: Sequence[Tensor | None]) -> bool:
+        """Say whether every gradient is there, dense, and walks memory as its parameter still does."""
+        return all(
+            grad is not None and grad.layout is torch.strided and grad.stride() == stride == param.stride()
+            for param, grad, stride in zip(self.params, grads, self._strides, strict=True)
+        )
 
 
 def _shards(

@@ -101,17 +101,25 @@ class ClassifyImages:
 
     def step(self, batch: ImageBatch) -> Mapping[str, Tensor | float]:
         """Make one update; returns loss, accuracy and learning rate."""
-        self.model.train()
-        for module in self.frozen:
-            module.eval()
+        if not self.model.training:  # walking the modules at every step would show in its time
+            self.model.train()
+            for module in self.frozen:
+                module.eval()
         lr = self.update.lr
         outputs = self.model.outputs(batch.images)
-        loss = torch.stack([weight * self._loss(logits, batch.labels) for weight, logits in outputs]).sum()
-        info = self.update(loss)
+        info = self.update(self._total(outputs, batch.labels))
         hard = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(1)
         accuracy = (outputs[0][1].detach().argmax(1) == hard).float().mean()
         metrics: dict[str, Tensor | float] = {"loss": info.loss, "accuracy": accuracy, "lr": lr}
         return metrics if info.grad_norm is None else {**metrics, "grad_norm": info.grad_norm}
+
+    def _total(self, outputs: Sequence[tuple[float, Tensor]], labels: Tensor) -> Tensor:
+        """Return the weighted sum of the heads' losses."""
+        (_, main), *others = outputs
+        total = self._loss(main, labels)
+        for weight, logits in others:
+            total = total + weight * self._loss(logits, labels)
+        return total
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
