@@ -117,6 +117,7 @@ class Updater:
             for group in self.groups:
                 group.bind(self.rule, self.rule.init(group.params))
         self._world = _world_size()
+        self._sharded = any(hasattr(p, "device_mesh") for p in self.params)
         _LIVE.add(self)
 
     def __repr__(self) -> str:
@@ -166,7 +167,7 @@ class Updater:
         scaled = loss / self.accumulate if self.accumulate > 1 else loss
         if self.scale is not None:
             scaled = scaled * self.scale
-        if any(hasattr(p, "device_mesh") for p in self.params):
+        if self._sharded:
             _sharded_backward(scaled, self)
         else:
             scaled.backward(inputs=self.params)

@@ -46,6 +46,7 @@ class ImageModel(nn.Module):
     def __init__(self, network: nn.Module, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network, self.size = network, size
+        self.auxiliary = hasattr(network, "training_outputs")
         self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1))
 
@@ -61,7 +62,7 @@ class ImageModel(nn.Module):
 
     def outputs(self, images: Float[Tensor, "batch channels height width"]) -> list[tuple[float, Tensor]]:
         """Return weighted logits for training: the main ones, and those of auxiliary heads where there are any."""
-        if hasattr(self.network, "training_outputs"):
+        if self.auxiliary:
             return self.network.training_outputs(self.prepare(images))
         return [(1.0, self(images))]
 
