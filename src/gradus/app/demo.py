@@ -7,7 +7,10 @@ from gradus.app.cli import main
 
 __all__ = ["run"]
 
-TRAIN = "vision/classify --data digits --max-epochs 40 --augment translate=0.1,rotate=10 --ema 0.99"
+TRAIN = (
+    "vision/classify --data digits --max-epochs 60 --lr 0.003 --schedule one_cycle "
+    "--augment translate=0.1,rotate=10 --ema 0.995 --monitor val/loss"
+)
 STEPS = (
     ("train a convolutional network on 1,259 handwritten digits", f"train {TRAIN} --name {{name}}"),
     ("measure it on digits it has never seen", "evaluate {name}"),
