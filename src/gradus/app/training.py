@@ -14,6 +14,7 @@ from gradus import __version__
 from gradus.app.parsing import gather, parse
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.folder import RunFolder, free_name, runs_home
+from gradus.engine.group import summarise
 from gradus.engine.recipe import Recipe, from_json, recipe_class, to_json
 from gradus.errors import GradusError
 
@@ -94,15 +95,13 @@ class Train:
 
     def _group(self, path: Path) -> Answer:
         """Train one member after the other inside a group folder."""
-        from gradus.engine.group import summarise
-
         group = make_folder(path, self.id, self.recipe, members=self.launch.seeds)
-        return train_members(group, self.id, self.recipe, self.launch, summarise)
+        return train_members(group, self.launch.seeds, self.id, self.recipe, self.launch)
 
 
-def train_members(group: RunFolder, id: str, recipe: Recipe, launch: Launch, summarise: Any) -> Answer:
+def train_members(group: RunFolder, count: int, id: str, recipe: Recipe, launch: Launch) -> Answer:
     """Train, or go on with, every member of a group; return their metrics' mean and interval."""
-    for i in range(group.read()["members"]):
+    for i in range(count):
         member = dataclasses.replace(recipe, seed=recipe.seed + i)
         path = group.members / str(i)
         try:
@@ -115,7 +114,7 @@ def train_members(group: RunFolder, id: str, recipe: Recipe, launch: Launch, sum
         if answer.code:
             return answer
     found = summarise(group)
-    lines = [f"{group.path.name}: {group.read()['members']} members"]
+    lines = [f"{group.path.name}: {count} members"]
     lines += [f"  {name:<16} {v['mean']:.4f} ± {v['half_width']:.4f}" for name, v in found.items()]
     return Answer({"run": group.path.name, "path": str(group.path), "metrics": found}, "\n".join(lines))
 
@@ -193,9 +192,7 @@ class Resume(Verb):
         longer = {k: v for k in ("max_epochs", "max_steps") if (v := getattr(self, k)) is not None}
         launch = Launch(quiet=self.quiet, json=self.json, runs_dir=self.runs_dir)
         if body.get("members"):
-            from gradus.engine.group import summarise
-
-            return train_members(folder, body["recipe"], recipe, launch, summarise)
+            return train_members(folder, body["members"], body["recipe"], recipe, launch)
         if longer:
             recipe = extend(folder, body, recipe, longer)
         return learn(recipe, folder, launch, again=bool(longer))

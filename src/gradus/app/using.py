@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gradus.app.verb import Answer, Verb, shown
+from gradus.engine.group import interval, members
 from gradus.engine.recipe import from_json, recipe_class
 from gradus.errors import GradusError
 
@@ -47,11 +48,9 @@ class Evaluate(RunVerb):
 
     def _group(self, name: str) -> Answer:
         """Measure every member; mean and interval."""
-        from gradus.engine.group import interval
-
         found = []
-        for member in sorted(self.folder(self.run).members.iterdir(), key=lambda p: int(p.name)):
-            one = Evaluate(run=str(member), split=self.split, device=self.device)()
+        for member in members(self.folder(self.run)):
+            one = Evaluate(run=str(member.path), split=self.split, device=self.device)()
             found.append(one.data["metrics"])
         metrics = {key: interval([one[key] for one in found]) for key in found[0]}
         lines = [f"{name}: {len(found)} members"]
