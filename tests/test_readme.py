@@ -11,12 +11,18 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_of_the_readme_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    training, mathematics = re.findall(r"```python\n(.*?)```", README, re.S)
     space: dict = {"__name__": "readme"}
-    exec(compile(code, "README.md", "exec"), space)
+    exec(compile(training, "README.md", "exec"), space)
     assert space["history"].step == 500
     assert space["history"].last("train/loss") < 0.1
     assert (tmp_path / "runs/mine/checkpoints/step-000500/state.json").exists()
+    exec(compile(mathematics, "README.md", "exec"), space)
+    assert space["found"].success
+    assert space["found"].fun < 1e-6
+    assert space["strategy"].best.value < 1e-6
+    assert abs(space["orbit"][-1][0] + 1) < 1e-4
+    assert space["chains"].summary.rhat.max() < 1.05
 
 
 def test_every_command_of_the_readme_exists():
@@ -24,10 +30,10 @@ def test_every_command_of_the_readme_exists():
     assert len(words) >= 8
     for command in words:
         assert command[0] in VERBS, command
-        if command[0] == "train":
+        if command[0] in ("train", "cross-validate") and not command[1].startswith("--"):
             fields = {f"--{name.replace('_', '-')}" for name in recipe_class(command[1]).__dataclass_fields__}
             flags = {word for word in command if word.startswith("--")}
-            assert flags <= fields | {"--name", "--from"}, flags - fields
+            assert flags <= fields | {"--name", "--from", "--seeds", "--ensemble"}, flags - fields
 
 
 def test_the_table_of_evidence_is_the_evidence():

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from gradus.nn.attention import SelfAttention, TransformerBlock
+from gradus.nn.attention import SelfAttention
 from gradus.nn.convolution import convolution, depthwise_separable, spatially_separable
 from gradus.nn.dense import dense_block, transition
 from gradus.nn.inception import Inception, Widths
 from gradus.nn.residual import BASIC, BOTTLENECK, residual
 from gradus.nn.squeeze_excitation import SqueezeExcitation
 from gradus.nn.summary import summary
+from gradus.nn.transformer import TransformerBlock
 
 C, D, H, W = 8, 16, 10, 12
 AREA = H * W
@@ -34,6 +35,12 @@ FORMULAS = {
     "spatial": (lambda: spatially_separable(C, D, 3), 3 * C * D + 3 * D * D, 0, (3 * C * D + 3 * D * D) * AREA),
     "basic": (lambda: residual(C, C, BASIC), 18 * C * C, 4 * C, 18 * C * C * AREA),
     "bottleneck": (lambda: residual(4 * C, C, BOTTLENECK), 17 * C * C, 12 * C, 17 * C * C * AREA),
+    "widening": (
+        lambda: residual(C, C, BOTTLENECK, stride=2),
+        C * C + 9 * C * C + 4 * C * C + 4 * C * C,
+        4 * C + 16 * C,
+        C * C * AREA + (9 + 4 + 4) * C * C * AREA // 4,
+    ),
     "v2": (lambda: residual(4 * C, C, BOTTLENECK, preactivated=True), 17 * C * C, 12 * C, 17 * C * C * AREA),
     "dense": (lambda: dense_block(C, 1, 4), C * 16 + 9 * 16 * 4, 2 * C + 32, (C * 16 + 9 * 16 * 4) * AREA),
     "transition": (lambda: transition(C, D), C * D, 2 * C, C * D * AREA),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gradus.errors import GradusError
+from gradus.nn.convolution import convolution, depthwise_separable, spatially_separable
 from gradus.nn.dense import dense_block, transition
 from gradus.nn.inception import Inception, Widths
 from gradus.nn.receptive_field import receptive_field
@@ -64,6 +65,10 @@ BRANCHING = {
     "zero-padded": lambda: nn.Sequential(residual(1, 2, BASIC, stride=2, shortcut="A"), residual(2, 2, BASIC)),
     "pre-activated": lambda: residual(1, 2, BOTTLENECK, stride=2, preactivated=True),
     "dense": lambda: nn.Sequential(dense_block(1, 3, 2), transition(7, 3), dense_block(3, 2, 2)),
+    "dilated": lambda: nn.Sequential(convolution(1, 2, 3), convolution(2, 2, 3, dilation=2), convolution(2, 1, 1)),
+    "grouped": lambda: nn.Sequential(convolution(1, 4, 3, stride=2), convolution(4, 4, 5, groups=2)),
+    "depthwise separable": lambda: nn.Sequential(depthwise_separable(1, 3, 5), depthwise_separable(3, 2, stride=2)),
+    "spatially separable": lambda: nn.Sequential(spatially_separable(1, 2, 5), spatially_separable(2, 2, 3)),
     "inception": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, 2), Inception(2, Widths(1, 1, 1, 1, 1, 1))),
 }
 

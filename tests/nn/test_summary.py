@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradus.nn.attention import SelfAttention
+from gradus.nn.receptive_field import receptive_field
+from gradus.nn.recurrent import Recurrent
 from gradus.nn.summary import summary
 from gradus.vision.models import build
 
@@ -88,9 +91,48 @@ def test_functional_calls_shared_and_frozen_weights() -> None:
     assert (table.parameters, table.trainable) == (36 + 72, 36)
 
 
-def test_recurrent_layers_run() -> None:
-    table = summary(nn.LSTM(3, 4, batch_first=True), (2, 5, 3))
-    assert table.parameters == 4 * (3 + 4 + 2) * 4
+@pytest.mark.parametrize("kind, gates, states", [("rnn", 1, 1), ("gru", 3, 1), ("lstm", 4, 2)])
+def test_recurrent_layers(kind: str, gates: int, states: int) -> None:
+    """Each of five steps multiplies the input and the state by the gates' weights, in both layers and directions."""
+    table = summary(Recurrent(kind, 3, 4, layers=2, bidirectional=True), (2, 5, 3))
+    rows = {row.path: row for row in table.rows}
+    below, above = gates * 4 * (3 + 4), gates * 4 * (8 + 4)
+    assert table.parameters == 2 * (below + above) + 4 * gates * 2 * 4
+    assert table.multiply_adds == rows["cells"].multiply_adds == 2 * 5 * 2 * (below + above)
+    assert rows["cells.0"].multiply_adds == 2 * 5 * below
+    assert rows[""].output_shape == (2, 5, 8)
+    assert rows["cells.1"].output_shape == (2, 5, 4)
+    if states == 1:
+        assert rows["cells.1"].output_bytes == 4 * (2 * 5 * 4 + 2 * 4)
+    peer = summary(getattr(nn, kind.upper())(3, 4, 2, bidirectional=True, batch_first=True), (2, 5, 3))
+    assert (peer.parameters, peer.multiply_adds) == (table.parameters, table.multiply_adds)
+    assert peer.rows[0].output_shape == (2, 5, 8)
+
+
+def test_jordans_read_out_counts() -> None:
+    table = summary(Recurrent("jordan", 3, 4, outputs=6), (2, 5, 3))
+    assert table.multiply_adds == 2 * 5 * 4 * (3 + 6 + 6)
+
+
+def test_tokens() -> None:
+    table = summary(nn.Sequential(nn.Embedding(20, 6), nn.Linear(6, 4, bias=False)), (3, 7), dtype=torch.int64)
+    assert table.parameters == 20 * 6 + 6 * 4
+    assert table.multiply_adds == 3 * 7 * 6 * 4
+
+
+def test_receptive_fields() -> None:
+    """In the same pass, the fields that `receptive_field` finds one by one; none where there is no image."""
+    model = build("resnet20", classes=10)
+    table = summary(model, (1, 3, 32, 32))
+    modules = dict(model.named_modules())
+    maps = [row for row in table.rows if len(row.output_shape) == 4]
+    assert len(maps) > 60
+    for row in maps[::7]:
+        assert row.receptive_field == receptive_field(model, (1, 3, 32, 32), modules[row.path])
+    assert all(row.receptive_field is None for row in table.rows if len(row.output_shape) != 4)
+    lines = str(table).splitlines()
+    assert any(line.split()[:4] == ["stage3:", "Sequential", "1×64×8×8", "81×81"] for line in lines)
+    assert any(line.split()[:4] == ["pool:", "AdaptiveAvgPool2d", "1×64×1×1", "all"] for line in lines)
 
 
 def test_transposed_convolution() -> None:
@@ -102,7 +144,7 @@ def test_the_table_reads_well() -> None:
     table = summary(build("lenet", classes=10, channels=1), (1, 1, 28, 28))
     lines = str(table).splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
-    assert lines[0].split() == ["layer", "output", "shape", "parameters", "multiply-adds"]
+    assert lines[0].split() == ["layer", "output", "shape", "sees", "parameters", "multiply-adds"]
     assert any(line.startswith("    conv1: Conv2d ") and "1×6×28×28" in line for line in lines)
     assert lines[-1].startswith("61,706 parameters (61,706 trainable, 247 kB), 416,520 multiply-adds")
     assert len(table.table(depth=1).splitlines()) == 2 + 3 + 2

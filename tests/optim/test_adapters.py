@@ -9,10 +9,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gradus import canon
 from gradus.errors import GradusError
 from gradus.optim import adapters
 from gradus.optim.adam import adamw
-from gradus.optim.adapters import SGD, Adam, AdamW, RMSprop, RuleOptimizer
+from gradus.optim.adapters import (
+    SGD,
+    SGDHD,
+    Adadelta,
+    AdaGrad,
+    Adagrad,
+    Adam,
+    AdamHD,
+    AdamW,
+    AMSGrad,
+    ArithmeticMomentum,
+    NAdam,
+    NesterovHD,
+    NoisySGD,
+    RMSprop,
+    RuleOptimizer,
+    Yogi,
+)
 from gradus.optim.rule import Part, Rule
 
 CLASSES: list[tuple[type[RuleOptimizer], dict[str, Any]]] = [
@@ -20,6 +38,16 @@ CLASSES: list[tuple[type[RuleOptimizer], dict[str, Any]]] = [
     (Adam, {"lr": 0.01, "amsgrad": True}),
     (AdamW, {"lr": 0.01, "fused": False}),
     (RMSprop, {"lr": 0.01, "centered": True}),
+    (NoisySGD, {"lr": 0.1, "scale": 0.1, "momentum": 0.5}),
+    (ArithmeticMomentum, {"lr": 0.1, "window": 4}),
+    (AdaGrad, {"lr": 0.1, "lr_decay": 0.01}),
+    (Adadelta, {}),
+    (AMSGrad, {"lr": 0.01}),
+    (NAdam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (Yogi, {"lr": 0.01, "bias_correction": True}),
+    (SGDHD, {"lr": 0.01}),
+    (NesterovHD, {"lr": 0.01, "shared": False}),
+    (AdamHD, {"lr": 0.01, "additive": True, "beta": 1e-5}),
 ]
 
 
@@ -64,7 +92,8 @@ def test_state_round_trips_bit_identically_through_torchs_protocol(
     again.load_state_dict(weights)
     resumed = cls(again.parameters(), **settings)
     resumed.load_state_dict(saved)
-    strides = [(t.stride(), p.stride()) for p, own in resumed.state.items() for t in own.values() if torch.is_tensor(t)]
+    tensors = [(t, p) for p, own in resumed.state.items() for t in own.values() if torch.is_tensor(t)]
+    strides = [(t.stride(), p.stride()) for t, p in tensors if t.shape == p.shape]
     assert strides
     assert all(state == param for state, param in strides)
     _train(again, resumed, 3, 3)
@@ -139,6 +168,16 @@ def test_state_of_another_dtype_survives_loading(monkeypatch: pytest.MonkeyPatch
     resumed.load_state_dict(optimizer.state_dict())
     assert resumed.state[param]["count"].tolist() == [2**24 + 1] * 2
     assert resumed.state[param]["count"].dtype is torch.int64
+
+
+def test_torchs_spelling_of_adagrad_is_understood() -> None:
+    assert Adagrad is AdaGrad
+
+
+def test_every_registered_rule_has_a_class() -> None:
+    named = {cls.rule_name for cls in vars(adapters).values() if isinstance(cls, type) and hasattr(cls, "rule_name")}
+    # Heavy ball and Nesterov are settings of SGD in torch, and here too.
+    assert named == canon.names("optimizer").keys() - {"momentum", "nesterov"}
 
 
 def test_classes_carry_the_rules_signature_and_docstring() -> None:

@@ -21,6 +21,7 @@ SLOPES = {
     "exponential": math.log(100),
     "inverse_time": 9.0,
     "one_cycle": math.pi / 2 / 0.3,
+    "plateau": 0.0,
     "wsd": 5.0,
 }
 FINAL = {
@@ -31,6 +32,7 @@ FINAL = {
     "exponential": 0.01,
     "inverse_time": 0.1,
     "one_cycle": 4e-6,
+    "plateau": 1.0,  # it has been shown no values
     "wsd": 0.0,
 }
 
@@ -48,6 +50,7 @@ FINAL = {
         ("step", {"milestones": (0.3, 0.6, 0.8), "gamma": 0.2}, 80, 0.2**3),
         ("exponential", {}, 50, 0.1),
         ("exponential", {"gamma": 0.97}, 33, 0.97**33),
+        ("exponential", {"rate": 0.03}, 33, math.exp(-0.03 * 33)),
         ("inverse_time", {"beta": 0.25}, 12, 1 / (1 + 0.25 * 12)),
         ("inverse_time", {"final": 0.2}, 50, 1 / 3),
         ("one_cycle", {"start": 0.2}, 15, 0.6),
@@ -116,6 +119,8 @@ def test_a_run_shorter_than_its_warm_up_is_all_warm_up() -> None:
         (lambda: make("cosine", total_steps=0), "total_steps=0 is out of range"),
         (lambda: make("linear", total_steps=5, warmup_steps=-1), "warmup_steps=-1 is out of range"),
         (lambda: make("exponential", total_steps=5, final=0), "final=0 is never reached"),
+        (lambda: make("exponential", total_steps=5, gamma=0.9, rate=0.1), "give one of them"),
+        (lambda: make("exponential", total_steps=5, rate=-0.1), "rate=-0.1 is out of range"),
         (lambda: make("wsd", total_steps=5, decay=0), "decay=0 is never reached"),
         (lambda: make("step", total_steps=5, every=0), "every=0 is out of range"),
         (lambda: make("step", total_steps=5, milestones=(0.5, 30)), "milestones=30 is out of range"),

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gradus.errors import GradusError
 from gradus.optim.clip import clip_norm_
 from gradus.optim.ema import EMA
 from gradus.optim.rule import make
@@ -21,7 +22,9 @@ def mesh() -> Iterator[object]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", ["nesterov", "adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    "name", ["nesterov", "adamw", "rmsprop", "adagrad", "nadam", "noisy_sgd", "arithmetic_momentum"]
+)
 def test_sharded_parameters_end_where_whole_ones_end(name: str, mesh: object) -> None:
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
@@ -49,5 +52,13 @@ def test_sharded_parameters_end_where_whole_ones_end(name: str, mesh: object) ->
         everything = [*params, *average.shadow, *swapped]
         ends.append([t.full_tensor() if sharded else t for t in everything])
         if sharded:
-            assert all(hasattr(t, "device_mesh") for slot in rule.slots for t in state[slot])
+            slots = [(t, p) for slot in rule.slots for t, p in zip(state[slot], params, strict=True)]
+            assert all(hasattr(t, "device_mesh") for t, p in slots if t.shape == p.shape)
     assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(*ends, strict=True))
+
+
+def test_a_learned_rate_refuses_shards(mesh: object) -> None:
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    with pytest.raises(GradusError, match="without --shard"):
+        make("sgd_hd").init([distribute_tensor(torch.ones(4, 3), mesh, [Shard(0)])])

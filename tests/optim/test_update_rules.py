@@ -1,5 +1,6 @@
 """Update rules: each against its equations, where torch has no peer to ask; refusals; what a step imports."""
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -213,3 +214,22 @@ def test_mistakes_are_told_in_one_sentence(act: object, said: str) -> None:
 
 def test_repr_shows_the_settings() -> None:
     assert repr(adamw(lr=0.5)) == "adamw(lr=0.5, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-08, amsgrad=False)"
+
+
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "rmsprop", "nadam", "yogi"])
+def test_large_parameters_are_stepped_in_pieces_to_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU a part of more than 2²⁰ numbers comes in pieces; whole, it ends at the same bits."""
+    shapes, seen = [(3,), (1024, 700), (1000, 400), (5, 5), (2000, 600), (), (0, 2)], []
+    ends = []
+    for whole in (False, True):
+        rule = make(name, **({"fused": False} if name in ("nesterov", "adamw") else {}))
+        counted = replace(rule, step=lambda part, step=rule.step: (seen.append(len(part.params)), step(part))[1])
+        params = [torch.linspace(-1, 1, math.prod(shape)).view(shape) for shape in shapes]
+        state = counted.init(params)
+        if whole:
+            monkeypatch.setattr(rules, "_pieces", lambda part: [part])
+        for t in range(2):
+            counted.update(params, [torch.cos(param + t) for param in params], state, 0.1)
+        ends.append(params)
+    assert seen == [3, 2, 2] * 2 + [7] * 2
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))

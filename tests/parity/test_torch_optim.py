@@ -1,12 +1,14 @@
 """Parity with `torch.optim`: 200 steps of every variant, fused and foreach; adapters trade states; schedules."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from gradus.optim.plateau import Plateau
 from gradus.optim.rule import make
 from gradus.optim.schedules import make as make_schedule
 
@@ -24,9 +26,28 @@ VARIANTS = {
     "rmsprop": ("rmsprop", "RMSprop", {"lr": 0.01}),
     "rmsprop-centred": ("rmsprop", "RMSprop", {"lr": 0.01, "centered": True, "weight_decay": 0.01}),
     "rmsprop-momentum": ("rmsprop", "RMSprop", {"lr": 0.01, "momentum": 0.9, "alpha": 0.9, "eps": 1e-3}),
+    "adagrad": ("adagrad", "Adagrad", {"lr": 0.05}),
+    "adagrad-decay": (
+        "adagrad",
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.02, "weight_decay": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-6},
+    ),
+    "adadelta": ("adadelta", "Adadelta", {}),
+    "adadelta-decay": ("adadelta", "Adadelta", {"lr": 0.5, "rho": 0.95, "eps": 1e-4, "weight_decay": 0.1}),
+    "nadam": ("nadam", "NAdam", {"lr": 0.01}),
+    "nadam-decay": ("nadam", "NAdam", {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.95), "momentum_decay": 0.02}),
+    "nadam-decoupled": ("nadam", "NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
 }
 
-FUSED = [key for key in VARIANTS if not key.startswith("rmsprop")]  # torch has no fused RMSprop
+FUSED = [key for key, (name, _, _) in VARIANTS.items() if name in ("sgd", "adam", "adamw", "adagrad")]  # by torch
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    """torch's NAdam rounds the product of its momenta to the default dtype; ours is always a double."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def _params(dtype: torch.dtype) -> list[Tensor]:
@@ -132,3 +153,24 @@ def test_schedules_agree_with_torch() -> None:
     ]
     for ours, values in pairs:
         assert [ours(t) for t in range(40)] == pytest.approx(values, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_plateau_falls_where_torchs_falls(seed: int, sign: int) -> None:
+    """Losses, and accuracies given as their negatives, with thresholds, cooldown and a floor."""
+    source = random.Random(seed)
+    settings = {"factor": 0.5, "patience": source.randrange(4), "threshold": 0.03, "cooldown": source.randrange(4)}
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="min" if sign == 1 else "max", min_lr=0.05, eps=0.0, **settings
+    )
+    ours, multipliers, rates = Plateau(final=0.05, **settings), [], []
+    for t in range(80):
+        value = (1 + 3 / (1 + t)) ** sign * source.uniform(0.95, 1.05)
+        theirs.step(value)
+        ours.observe(sign * value)
+        multipliers.append(ours(t))
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert multipliers == pytest.approx(rates, abs=1e-12)
+    assert len(set(rates)) > 2

@@ -19,6 +19,8 @@ __all__ = ["VERBS", "main"]
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("training:Train", "train a recipe: gradus train vision/classify --data ./photos"),
     "resume": ("training:Resume", "go on with a run exactly where it stopped, or extend it"),
+    "cross-validate": ("training:CrossValidate", "train and test a recipe on every fold of its data"),
+    "experiment": ("experimenting:Experiment", "measure a table and draw its figures: gradus experiment optimizers"),
     "evaluate": ("using:Evaluate", "measure a run on its validation or test split"),
     "predict": ("using:Predict", "predict a file or a folder, as a table or CSV"),
     "explain": ("looking:Explain", "show which pixels a prediction rests on"),
@@ -45,7 +47,7 @@ DISK = {
 def overview() -> str:
     """Return the help page."""
     lines = [f"gradus {__version__}: the deep-learning canon as one working system", "", "usage: gradus VERB …", ""]
-    lines += [f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items()]
+    lines += [f"  {verb:<14} {what}" for verb, (_, what) in VERBS.items()]
     lines += [
         "",
         "RUN is a path, a name in ./runs (GRADUS_RUNS or --runs-dir moves it), or `latest`.",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gradus import canon
 from gradus.app.using import RunVerb
 from gradus.app.verb import Answer, Verb
-from gradus.engine.folder import RunFolder, find_run, list_runs, runs_home
+from gradus.engine.folder import CHOICE, RunFolder, find_run, list_runs, runs_home
 from gradus.engine.group import members
 from gradus.engine.log import read_metrics
 from gradus.errors import GradusError, nearest
@@ -17,10 +17,23 @@ from gradus.errors import GradusError, nearest
 __all__ = ["Inspect", "List", "Show", "recipes_table"]
 
 KINDS = {
-    "recipe": "recipes", "classifier": "models", "optimizer": "optimisers", "schedule": "schedules",
-    "dataset": "data sets", "augmentation": "augmentations", "explainer": "explainers", "attack": "attacks",
+    "recipe": "recipes", "experiment": "experiments", "classifier": "models", "estimator": "estimators of tables",
+    "optimizer": "optimisers", "schedule": "schedules", "activation": "activations", "loss": "losses",
+    "minimizer": "minimisers", "line-search": "line searches", "strategy": "evolution strategies",
+    "minimax": "minimax methods", "solver": "solvers of differential equations", "fixed_point": "fixed-point solvers",
+    "bijector": "bijectors", "sampler": "samplers", "guide": "guides of variational inference",
+    "uncertainty": "methods of uncertainty", "divergence": "divergences", "dataset": "data sets",
+    "table": "data sets of tables", "augmentation": "augmentations", "explainer": "explainers", "attack": "attacks",
     "metric": "metrics", "product": "products",
 }  # fmt: skip
+
+# What differs between the members of a group, by its `vary`.
+GROUPS = {
+    "seed": "a group of {n} members that differ in their seed",
+    "ensemble": "an ensemble of {n} members, trained on the same division of the data and used as one",
+    "fold": "a cross-validation of {n} folds: each member is tested on the part of the data that it has not seen",
+    "auto": "{n} candidates of which the best is to be chosen: `gradus resume` goes on",
+}
 
 
 def recipes_table() -> str:
@@ -34,7 +47,7 @@ class List(Verb):
     """List what there is: recipes, models, optimisers, data sets, …, and the runs."""
 
     kind: str | None = None
-    """Only this kind: recipe, classifier, optimizer, schedule, dataset, augmentation, explainer, attack or run."""
+    """Only this kind: run, recipe, experiment, classifier, optimizer, dataset, table, … (all are named without it)."""
 
     def __call__(self) -> Answer:
         """Scan the registry and the runs home."""
@@ -48,7 +61,7 @@ class List(Verb):
             found = sorted((e for e in canon.scan().values() if e.kind == kind), key=lambda e: e.id)
             data[kind] = [{"id": e.id, "names": list(e.names), "paper": e.paper, "summary": e.summary} for e in found]
             rows = [_row(e.id if kind == "recipe" else " ".join(e.names), e.summary) for e in found]
-            blocks.append("\n".join([f"{title}:", *rows]))
+            blocks.append("\n".join([f"{title} ({kind}):", *rows]))
         if self.kind in (None, "run"):
             runs = [describe_run(RunFolder(path)) for path in list_runs(self.runs_dir)]
             data["run"] = runs
@@ -81,7 +94,15 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     if found:
         parts = [describe_run(member) for member in found]
         done = sum(part["status"].startswith("finished") for part in parts)
-        head = {"status": f"{done} of {body['members']} members finished", "step": max(p["step"] for p in parts)}
+        chosen = (
+            f"member {json.loads(choice.read_text())['best']} chosen, "
+            if (choice := folder.path / CHOICE).is_file()
+            else ""
+        )
+        head = {
+            "status": f"{chosen}{done} of {body['members']} members finished",
+            "step": max(p["step"] for p in parts),
+        }
         metrics: dict[str, float] = {}
     else:
         head = _head(folder)
@@ -114,17 +135,44 @@ class Show(RunVerb):
         methods = [e for e in canon.scan().values() if self.run == e.id or self.run in e.names]
         if methods and not (runs_home(self.runs_dir) / self.run).exists():
             return _methods(methods)
-        data = describe_run(RunFolder(find_run(self.run, self.runs_dir)))
+        folder = RunFolder(find_run(self.run, self.runs_dir, whole=True))
+        data = describe_run(folder)
         lines = [f"{data['run']}: {data['status']}, step {data['step']}"]
         if data.get("best"):
             best = data["best"]
             lines.append(f"  best {best['metric']} {best['value']:.4f} at step {best['step']}")
         lines += [f"  {key:<18} {value:.5g}" for key, value in data["metrics"].items()]
-        lines += ["", f"  recipe {data.get('recipe')}"]
+        more, told = _whole(folder) if data.get("recipe") else ({}, [])
+        lines += [*told, "", f"  recipe {data.get('recipe')}"]
         lines += [
             f"    {key:<18} {value}" for key, value in data.get("options", {}).items() if value not in (None, [], False)
         ]
-        return Answer(data, "\n".join(lines))
+        return Answer({**data, **more}, "\n".join(lines))
+
+
+def _whole(folder: RunFolder) -> tuple[dict[str, Any], list[str]]:
+    """Return what else a run holds: the findings of an experiment, how a group's members differ, what was chosen."""
+    from gradus.app.choosing import read_choice, table_of
+
+    body = folder.read()
+    choice = read_choice(folder.path)
+    if choice is not None:
+        return {"vary": "auto", "choice": choice}, [*table_of(choice), f"  {choice['why']}"]
+    if vary := body.get("vary", "seed" if body.get("members") else None):
+        return {"vary": vary}, [f"  {GROUPS[vary].format(n=body['members'])}"]
+    numbers = _findings_of(folder)
+    if numbers is None:
+        return {}, []
+    return {"findings": numbers}, ["", "  findings", *(f"    {key:<32} {value:.6g}" for key, value in numbers.items())]
+
+
+def _findings_of(folder: RunFolder) -> dict[str, float] | None:
+    """Return the headline numbers of an experiment, without its table; None for anything else."""
+    try:
+        body = json.loads((folder.product / "product.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return body["numbers"] if body.get("product") == "findings" else None
 
 
 def _methods(methods: Sequence[canon.Entry]) -> Answer:

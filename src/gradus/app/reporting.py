@@ -37,7 +37,7 @@ class Report(RunVerb):
             write_atomically(path, found.html)
         except OSError as error:
             raise GradusError(f"the report cannot be written to {path} ({error.strerror}): see --out") from None
-        data = {"run": folder.path.name, "report": str(path.resolve()), "metrics": found.metrics}
+        data = {"run": folder.name, "report": str(path.resolve()), "metrics": found.metrics}
         lines = [f"{shown(path)}: open it in a browser"]
         lines += [f"  {key:<16} {value:.4f}" for key, value in found.metrics.items()]
         return Answer(data, "\n".join([*lines, *(f"  {note}" for note in found.notes)]))

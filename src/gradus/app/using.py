@@ -3,11 +3,11 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.group import interval, members
-from gradus.engine.recipe import from_json, recipe_class
+from gradus.engine.recipe import Recipe, from_json, recipe_class
 from gradus.errors import GradusError
 
 __all__ = ["Evaluate", "Predict", "RunVerb"]
@@ -31,36 +31,53 @@ class Evaluate(RunVerb):
 
     split: Literal["train", "val", "test"] = "test"
     """Which part of the data."""
+    combine: Literal["mean", "vote", "weights"] = "mean"
+    """How an ensemble joins its members: mean of the probabilities, vote, or mean of the weights."""
 
     def __call__(self) -> Answer:
         """Load the product and the recipe's data, and measure."""
         folder = self.folder(self.run)
         body = folder.read()
-        name = folder.path.name
+        name = folder.name
         if body["recipe"] is None:
             raise GradusError(f"run {name!r} was driven from Python, so its data is not known here: evaluate it there")
-        if body.get("members"):
-            return self._group(name)
         recipe = from_json(recipe_class(body["recipe"]), body["options"])
-        metrics = recipe.evaluate(self.product(self.run, self.device), self.split, self.device)
+        if body.get("members"):
+            return self._group(name, recipe if body.get("vary") == "ensemble" else None)
+        metrics = self._measure(recipe, self.product(self.run, self.device))
         lines = [name, *(f"  {key:<16} {value:.4f}" for key, value in metrics.items())]
         return Answer({"run": name, "metrics": metrics}, "\n".join(lines))
 
-    def _group(self, name: str) -> Answer:
-        """Measure every member; mean and interval."""
+    def _measure(self, recipe: Recipe, product: Any) -> dict[str, float]:
+        """Return the metrics of a product, combined as asked where it is an ensemble."""
+        if self.combine != "mean":
+            if not hasattr(product, "combined"):
+                raise GradusError(f"--combine {self.combine}: run {self.run!r} holds one model, no ensemble")
+            product = product.combined(self.combine)
+        return recipe.evaluate(product, self.split, self.device)
+
+    def _group(self, name: str, together: Recipe | None) -> Answer:
+        """Measure every member, mean and interval; and the ensemble where the members share their test data."""
         found = []
         for member in members(self.folder(self.run)):
             one = Evaluate(run=str(member.path), split=self.split, device=self.device)()
             found.append(one.data["metrics"])
+        if not found:
+            raise GradusError(f"group {name!r} has no members yet: go on with `gradus resume {name}`")
         metrics = {key: interval([one[key] for one in found]) for key in found[0]}
         lines = [f"{name}: {len(found)} members"]
         lines += [f"  {key:<16} {v['mean']:.4f} ± {v['half_width']:.4f}" for key, v in metrics.items()]
-        data = {
+        data: dict[str, Any] = {
             "run": name,
             "metrics": {key: v["mean"] for key, v in metrics.items()},
             "members": found,
             "intervals": metrics,
         }
+        if together is not None:
+            data["ensemble"] = self._measure(together, self.product(self.run, self.device))
+            lines += [f"  {f'ensemble {key}':<24} {value:.4f}" for key, value in data["ensemble"].items()]
+        elif self.combine != "mean":
+            raise GradusError(f"--combine {self.combine}: the members of {name!r} were not trained as an --ensemble")
         return Answer(data, "\n".join(lines))
 
 
@@ -72,27 +89,49 @@ class Predict(RunVerb):
     """A file or a folder (also given as the second word)."""
     out: str | None = None
     """Write a CSV file with one row per input and one column per class."""
+    combine: Literal["mean", "vote", "weights"] = "mean"
+    """How an ensemble joins its members."""
 
     operands: ClassVar[tuple[str, ...]] = ("run", "target")
 
     def __call__(self) -> Answer:
         """Read the inputs in batches, predict, and write or print the rows."""
-        from gradus.engine.capabilities import ask
+        from gradus.engine.capabilities import Regresses, ask
 
         if self.target is None:
             raise GradusError(f"name what to predict: gradus predict {self.run} FOLDER")
-        product = ask(self.product(self.run, self.device), "predict", self.run)
+        product = self.product(self.run, self.device)
+        if isinstance(product, Regresses):
+            return self._numbers(product)
+        product = ask(product, "predict", self.run)
+        if hasattr(product, "combined"):
+            product = product.combined(self.combine)
         rows = []
         for batch in product.read(Path(self.target)):
             for name, row in zip(batch.names, product.predict(batch.inputs).tolist(), strict=True):
                 best = max(range(len(row)), key=row.__getitem__)
                 rows.append({"input": name, "class": product.classes[best], "probability": row[best], "all": row})
-        if self.out is not None:
-            with open(self.out, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(["input", "class", "probability", *(f"p({c})" for c in product.classes)])
-                writer.writerows([r["input"], r["class"], r["probability"], *r["all"]] for r in rows)
         data = {"run": self.run, "classes": list(product.classes), "predictions": rows}
-        if self.out is not None:
-            return Answer(data, f"{len(rows)} predictions in {shown(Path(self.out))}")
-        return Answer(data, "\n".join(f"{r['input']}  {r['class']}  {r['probability']:.3f}" for r in rows))
+        header = ["input", "class", "probability", *(f"p({c})" for c in product.classes)]
+        table = [[r["input"], r["class"], r["probability"], *r["all"]] for r in rows]
+        return self._answer(data, header, table, [f"{r['input']}  {r['class']}  {r['probability']:.3f}" for r in rows])
+
+    def _numbers(self, product: Any) -> Answer:
+        """Predict a number for each input."""
+        rows = [
+            {"input": name, product.target: value}
+            for batch in product.read(Path(self.target or ""))
+            for name, value in zip(batch.names, product.predict(batch.inputs).tolist(), strict=True)
+        ]
+        data = {"run": self.run, "target": product.target, "predictions": rows}
+        table = [list(row.values()) for row in rows]
+        lines = [f"{name}  {product.target} {value:.6g}" for name, value in table]
+        return self._answer(data, ["input", product.target], table, lines)
+
+    def _answer(self, data: dict[str, Any], header: list[str], table: list[list[Any]], lines: list[str]) -> Answer:
+        """Write the rows where they are wanted, or else print them."""
+        if self.out is None:
+            return Answer(data, "\n".join(lines))
+        with open(self.out, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *table])
+        return Answer(data, f"{len(table)} predictions in {shown(Path(self.out))}")

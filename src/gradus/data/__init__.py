@@ -1,4 +1,4 @@
-"""Data: image sets, their registry and sources, augmentation, inspection. Importing this package imports no torch.
+"""Data: image sets, tables, their registries and sources, augmentation, inspection. Importing this imports no torch.
 
 `load_images` turns a name or a folder into train, val and test; an `ImageSource` deals shuffled batches of one without
 end; `Augment` changes them on their device; `inspect` looks a data set over before anything is trained on it.
@@ -15,8 +15,12 @@ __all__ = [
     "ImageSource",
     "ImageSplits",
     "Inspection",
+    "Table",
+    "TableSchema",
+    "TableSplits",
     "TensorSource",
     "load_images",
+    "load_table",
 ]
 
 __getattr__, __dir__ = attach(
@@ -29,5 +33,7 @@ __getattr__, __dir__ = attach(
         "registry": ("load_images",),
         "sampler": ("EpochSampler",),
         "sources": ("ImageSource", "TensorSource"),
+        "table": ("Table", "TableSchema", "TableSplits"),
+        "table_loading": ("load_table",),
     },
 )

@@ -15,12 +15,13 @@ from gradus.data.decode import sides
 from gradus.data.download import Progress
 from gradus.data.folder import Listing, fingerprint_files, group_equal, list_folder
 from gradus.data.images import ImageSet, ImageSplits
-from gradus.data.splits import divide, thin
+from gradus.data.splits import divide, hold_out, thin
 from gradus.errors import GradusError, nearest
 
 __all__ = ["is_registered", "load_images", "open_data"]
 
 SPLITS = ("train", "val", "test")
+Parts = dict[str, Int64[Tensor, "_"]]
 
 
 def load_images(
@@ -32,6 +33,8 @@ def load_images(
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> ImageSplits:
@@ -49,6 +52,8 @@ def load_images(
         val_fraction: share of the images for val where the data does not fix it.
         test_fraction: the same for test.
         seed: of the splits.
+        folds: for cross-validation: of all images outside a fixed test set, one of this many parts becomes test.
+        fold: which part.
         limit: the most images of each split; None for all.
         progress: called with (file, bytes so far, bytes in all) during a download.
 
@@ -60,7 +65,8 @@ def load_images(
     """
     _check(image_size, channels, limit)
     found = open_data(data, data_dir, progress)
-    parts = _completed(found, {"val": val_fraction, "test": test_fraction}, seed)
+    fixed = found.parts if folds is None else _folded(found, folds, fold, seed)
+    parts = _completed(found, fixed, {"val": val_fraction, "test": test_fraction}, seed)
     if limit is not None:
         parts = {part: thin(found.labels, rows, limit, seed) for part, rows in parts.items()}
     sets = _sets(found, parts, image_size, channels)
@@ -96,14 +102,21 @@ def _check(image_size: int | tuple[int, int] | None, channels: int | None, limit
         raise GradusError(f"a limit of {limit} leaves no images: give a positive number or leave it out")
 
 
-def _completed(found: Original | Listing, fractions: dict[str, float], seed: int) -> dict[str, Int64[Tensor, " part"]]:
-    lacking = {part: share for part, share in fractions.items() if part not in found.parts}
-    train = found.parts["train"]
+def _folded(found: Original | Listing, folds: int, fold: int, seed: int) -> Parts:
+    """Return train and test for one fold of cross-validation; a fixed test set is left alone."""
+    pool = torch.cat([rows for part, rows in found.parts.items() if part != "test"])
+    rest, held = hold_out(found.labels[pool], _contents(found, pool), folds, fold, seed)
+    return {"train": pool[rest], "test": pool[held]}
+
+
+def _completed(found: Original | Listing, fixed: Parts, fractions: dict[str, float], seed: int) -> Parts:
+    lacking = {part: share for part, share in fractions.items() if part not in fixed}
+    train = fixed["train"]
     contents: list[Hashable] = list(range(len(train)))
     if any(lacking.values()):
         contents = _contents(found, train)
     divided = divide(found.labels[train], contents, lacking, seed, found.classes)
-    return {**found.parts, **{part: train[rows] for part, rows in divided.items()}}
+    return {**fixed, **{part: train[rows] for part, rows in divided.items()}}
 
 
 def _contents(found: Original | Listing, rows: Int64[Tensor, " part"]) -> list[Hashable]:
@@ -115,7 +128,7 @@ def _contents(found: Original | Listing, rows: Int64[Tensor, " part"]) -> list[H
 
 def _sets(
     found: Original | Listing,
-    parts: dict[str, Int64[Tensor, " part"]],
+    parts: Parts,
     image_size: int | tuple[int, int] | None,
     channels: int | None,
 ) -> dict[str, ImageSet]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gradus.data.draws import generator
 from gradus.errors import GradusError
 
-__all__ = ["divide", "thin"]
+__all__ = ["divide", "folds_of", "hold_out", "thin"]
 
 
 def divide(
@@ -52,6 +52,58 @@ def divide(
         for part, rows in _dealt(groups, wanted, seed, label).items():
             parts[part] += rows
     return {part: torch.tensor(sorted(rows), dtype=torch.int64) for part, rows in parts.items()}
+
+
+def folds_of(labels: Int64[Tensor, " count"], folds: int, seed: int | None = None) -> Int64[Tensor, " count"]:
+    """Return the fold of each example for k-fold cross-validation, every class spread evenly over the folds.
+
+    In the order in which their classes first appear the examples are dealt out to the folds in turn, which says how
+    many of each class a fold gets; then each class fills the folds one after the other with its examples, shuffled
+    where there is a seed. All labels equal gives plain k folds.
+
+    Args:
+        labels: class of each example, counted from 0.
+        folds: k.
+        seed: of the shuffling; None keeps the order.
+
+    Raises:
+        GradusError: if there are fewer examples than folds.
+
+    References:
+        Stone 1974, Cross-validatory choice and assessment of statistical predictions.
+        Kohavi 1995, A study of cross-validation and bootstrap for accuracy estimation and model selection.
+    """
+    if len(labels) < folds:
+        raise GradusError(f"{len(labels)} examples do not make {folds} folds: ask for fewer --folds")
+    classes = list(dict.fromkeys(labels.tolist()))
+    members = [(labels == label).nonzero().squeeze(1) for label in classes]
+    places = torch.arange(len(labels)).split([len(rows) for rows in members])
+    found = torch.empty(len(labels), dtype=torch.int64)
+    for label, rows, place in zip(classes, members, places, strict=True):
+        if seed is not None:
+            rows = rows[torch.randperm(len(rows), generator=generator(seed, "folds", label))]
+        found[rows] = (place % folds).sort().values
+    return found
+
+
+def hold_out(
+    labels: Int64[Tensor, " count"], contents: Sequence[Hashable], folds: int, fold: int, seed: int
+) -> tuple[Int64[Tensor, " rest"], Int64[Tensor, " held"]]:
+    """Return the rows outside and inside one of k folds, sorted; rows of equal content are in the same fold.
+
+    Args:
+        labels: class of each row.
+        contents: equal for rows that must stay together.
+        folds: k.
+        fold: which one is held out.
+        seed: of the shuffling.
+    """
+    first: dict[Hashable, int] = {}
+    group = torch.tensor([first.setdefault(content, len(first)) for content in contents], dtype=torch.int64)
+    representative = torch.empty(len(first), dtype=torch.int64)
+    representative[group.flip(0)] = labels.flip(0)  # written backwards, so that the first row of a group decides
+    inside = folds_of(representative, folds, seed)[group] == fold
+    return (~inside).nonzero().squeeze(1), inside.nonzero().squeeze(1)
 
 
 def thin(

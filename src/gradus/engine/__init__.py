@@ -4,7 +4,8 @@ from gradus.lazy import attach
 
 __all__ = [
     "Build", "Checkpoint", "Clock", "EarlyStopping", "Evaluate", "History", "KeepBest", "Learner", "MaxTime", "Metrics",
-    "Recipe", "Run", "RunFolder", "Source", "State", "Stop", "UpdateInfo", "Updater", "collect", "fit", "restore",
+    "Recipe", "Run", "RunFolder", "Source", "State", "Stop", "UpdateInfo", "Updater", "Watched", "collect", "fit",
+    "restore",
 ]  # fmt: skip
 
 __getattr__, __dir__ = attach(
@@ -17,6 +18,6 @@ __getattr__, __dir__ = attach(
         "run": ("Run",),
         "state": ("State", "collect", "restore"),
         "updater": ("UpdateInfo", "Updater"),
-        "watchers": ("Checkpoint", "EarlyStopping", "Evaluate", "KeepBest", "MaxTime"),
+        "watchers": ("Checkpoint", "EarlyStopping", "Evaluate", "KeepBest", "MaxTime", "Watched"),
     },
 )

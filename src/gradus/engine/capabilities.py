@@ -20,6 +20,7 @@ __all__ = [
     "InputBatch",
     "Predicts",
     "Product",
+    "Regresses",
     "Samples",
     "Scores",
     "ask",
@@ -47,6 +48,18 @@ class Predicts(Protocol):
     """Gives one of its classes, with probabilities, for a raw input."""
 
     classes: Sequence[str]
+
+    def predict(self, inputs: Any) -> Tensor: ...
+
+    def read(self, path: Path) -> Iterator[InputBatch]: ...
+
+
+@runtime_checkable
+class Regresses(Protocol):
+    """Gives a number, called `target`, for a raw input."""
+
+    @property
+    def target(self) -> str: ...
 
     def predict(self, inputs: Any) -> Tensor: ...
 
@@ -93,6 +106,7 @@ class Acts(Protocol):
 
 CAPABILITIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "predict": (Predicts, ("predict", "report")),
+    "regress": (Regresses, ("predict",)),
     "explain": (Explains, ("explain", "attack")),
     "export": (Exports, ("export",)),
     "sample": (Samples, ("sample",)),

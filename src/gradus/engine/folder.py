@@ -18,9 +18,10 @@ from typing import IO, Any
 
 from gradus.errors import GradusError, nearest
 
-__all__ = ["FORMAT", "RunFolder", "digest", "find_run", "list_runs", "runs_home", "write_atomically"]
+__all__ = ["CHOICE", "FORMAT", "RunFolder", "digest", "find_run", "list_runs", "runs_home", "write_atomically"]
 
 FORMAT = 1
+CHOICE = "choice.json"  # in a group that stands for one of its members: which
 _LOCKED: dict[Path, IO[str]] = {}
 
 
@@ -54,12 +55,31 @@ def list_runs(runs_dir: str | Path | None = None) -> list[Path]:
     return sorted(found, key=lambda p: (p.joinpath("recipe.json").stat().st_mtime_ns, p.name))
 
 
-def find_run(run: str | Path, runs_dir: str | Path | None = None) -> Path:
+def find_run(run: str | Path, runs_dir: str | Path | None = None, *, whole: bool = False) -> Path:
     """Return the folder that RUN means: a path, a name in the runs home, or `latest`.
+
+    Args:
+        run: what the user typed.
+        runs_dir: the runs home.
+        whole: of a group that has chosen one of its members, return the group; the chosen member otherwise.
 
     Raises:
         GradusError: if there is no such run.
     """
+    found = _found(run, runs_dir)
+    try:
+        chosen = None if whole else json.loads((found / CHOICE).read_text(encoding="utf-8"))["best"]
+    except (FileNotFoundError, NotADirectoryError):
+        chosen = None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GradusError(f"{found / CHOICE} is damaged: `gradus resume {found.name}` writes it again") from None
+    if not whole and chosen is None and (found / "members").is_dir() and RunFolder(found).read().get("vary") == "auto":
+        raise GradusError(f"run {found.name!r} has not chosen yet: let it finish with `gradus resume {found.name}`")
+    return found if chosen is None else found / "members" / str(chosen)
+
+
+def _found(run: str | Path, runs_dir: str | Path | None) -> Path:
+    """Return the folder of a name or a path."""
     home, runs = runs_home(runs_dir), list_runs(runs_dir)
     if str(run) == "latest":
         if not runs:
@@ -95,9 +115,16 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.product = self.path / "product"
         self.members = self.path / "members"
+        self.snapshots = self.path / "snapshots"
+        self.plots = self.path / "plots"
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        """The run's name, a member's with its group's: all that RUN needs in the same runs home."""
+        return "/".join(self.path.parts[-3:]) if self.path.parent.name == "members" else self.path.name
 
     @classmethod
     def create(cls, path: str | Path, recipe: str | None, options: dict[str, Any], **facts: Any) -> "RunFolder":

@@ -18,7 +18,7 @@ from gradus.engine.group import members
 from gradus.engine.state import State
 from gradus.errors import GradusError
 
-__all__ = ["load_product", "load_weights", "read_product", "save_product"]
+__all__ = ["load_from", "load_product", "load_weights", "read_product", "save_product"]
 
 
 def save_product(folder: Path, kind: str, facts: State, weights: dict[str, dict[str, Tensor]]) -> None:
@@ -94,7 +94,18 @@ def load_product(run: Path, device: str = "auto") -> Any:
 
         return Ensemble([load_product(member.path, device) for member in group], run.name)
     place = pick_device(device)
-    facts = read_product(run / "product")
-    product = canon.find("product", facts["product"]).load(run / "product", facts)
-    product.module.to(place).eval()
+    product = load_from(run / "product", read_product(run / "product"))
+    product.module.to(place)
+    return product
+
+
+def load_from(folder: Path, facts: State) -> Any:
+    """Return the product of a product folder, in evaluation mode.
+
+    Args:
+        folder: that `Product.save` wrote.
+        facts: what `read_product` found in it.
+    """
+    product = canon.find("product", facts["product"]).load(folder, facts)
+    product.module.eval()
     return product

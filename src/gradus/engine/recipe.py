@@ -5,6 +5,7 @@ and errors about flags come at once; `build`, `product` and `evaluate` import wh
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from gradus.engine.run import Run
 
 __all__ = ["Build", "Recipe", "from_json", "positive", "recipe_class", "settings_for", "to_json"]
+
+
+LEAST_STEPS = 1500
 
 
 class Build(NamedTuple):
@@ -84,6 +88,18 @@ class Recipe:
         """Return the learner, source, length and watchers of a run."""
         raise TypeError(f"{type(self).__name__} builds nothing")
 
+    def planned_steps(self, per_epoch: int) -> int:
+        """Return how many steps a run has; by default ten epochs, or more to make 1,500 steps.
+
+        Args:
+            per_epoch: steps of an epoch.
+        """
+        if self.fast_dev_run:
+            return 2
+        if self.max_steps is not None:
+            return self.max_steps
+        return (self.max_epochs or max(10, math.ceil(LEAST_STEPS / per_epoch))) * per_epoch
+
     def product(self, learner: Any) -> Any:
         """Return what was learned, ready to be used."""
         raise TypeError(f"{type(self).__name__} has no product")
@@ -111,7 +127,7 @@ def recipe_class(name: str) -> type[Recipe]:
     Raises:
         GradusError: if there is none, naming the nearest.
     """
-    known = {entry.id: entry for entry in canon.scan().values() if entry.kind == "recipe"}
+    known = {entry.id: entry for entry in canon.scan().values() if entry.kind in ("recipe", "experiment")}
     entry = known.get(name) or known.get(name.replace("_", "-"))
     if entry is None:
         raise GradusError(f"there is no recipe {name!r}{nearest(name, known)}")

@@ -176,7 +176,7 @@ class Run:
         return {
             "learner": learner.state_dict(),
             "source": source.state_dict(),
-            "watchers": [w.state_dict() if isinstance(w, Stateful) else None for w in watchers],
+            "watchers": [w.state_dict() for w in _remembering(watchers)],
             "clock": {"step": self.clock.step, "seconds": self.clock.seconds},
             "ranks": self.ranks.gather(self._own_state()),
         }
@@ -194,11 +194,11 @@ class Run:
         learner, source, watchers = self.parts
         learner.load_state_dict(self._placed(state["learner"]))
         source.load_state_dict(state["source"])
-        if len(watchers) != len(state["watchers"]):
+        remembering = _remembering(watchers)
+        if len(remembering) != len(state["watchers"]):
             raise GradusError("this run was started with other watchers: give `fit` the same ones to go on with it")
-        for watcher, saved in zip(watchers, state["watchers"], strict=True):
-            if saved is not None and isinstance(watcher, Stateful):
-                watcher.load_state_dict(saved)
+        for watcher, saved in zip(remembering, state["watchers"], strict=True):
+            watcher.load_state_dict(saved)
         own = state["ranks"][self.ranks.rank if self.ranks.rank < len(state["ranks"]) else 0]
         for name, streams in own["inner"].items():
             self.inner(name).streams.load_state_dict(streams)
@@ -309,3 +309,8 @@ class Run:
         from gradus.engine.product import load_product
 
         return load_product(find_run(path, runs_dir), device)
+
+
+def _remembering(watchers: Sequence[Watcher]) -> list[Stateful]:
+    """Return the watchers that have a state; the others (progress, say) may differ from session to session."""
+    return [watcher for watcher in watchers if isinstance(watcher, Stateful)]

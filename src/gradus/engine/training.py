@@ -15,6 +15,7 @@ from gradus.engine.log import open_tracker
 from gradus.engine.loop import History, fit
 from gradus.engine.recipe import Build, Recipe
 from gradus.engine.run import Run
+from gradus.engine.snapshots import Snapshots, gather
 from gradus.errors import GradusError
 
 __all__ = ["train"]
@@ -46,6 +47,8 @@ def train(recipe: Recipe, folder: RunFolder, *, watch: Watch | None = None, agai
         build = recipe.build(run)
         run.trackers = [open_tracker(name, folder.path, dataclasses.asdict(recipe)) for name in recipe.track]
         watchers = [*build.watchers, *(watch(run, build) if watch else ())]
+        if count := getattr(recipe, "snapshots", None):
+            watchers.append(Snapshots(run, count, build.steps, lambda: recipe.product(build.learner)))
     except GradusError:
         if not begun:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -56,7 +59,7 @@ def train(recipe: Recipe, folder: RunFolder, *, watch: Watch | None = None, agai
         finally:
             _close(build.source, *watchers)
         if history.signal is None and (history.metrics or not (folder.product / "product.json").exists()):
-            product = recipe.product(build.learner)
+            product = gather(folder) if folder.snapshots.is_dir() else recipe.product(build.learner)
             if run.ranks.rank == 0:
                 product.save(folder.product)
         run.ranks.barrier()

@@ -164,6 +164,15 @@ class Updater:
         return isinstance(self.torch_optimizer, torch.optim.LBFGS) if self.torch_optimizer is not None else False
 
     def _backward(self, loss: Tensor) -> None:
+        kind = loss.device.type
+        if torch.is_autocast_enabled(kind):
+            # Each operation's backward has its forward's precision; what is evaluated anew (an adjoint) keeps its own.
+            with torch.autocast(kind, enabled=False):
+                self._differentiate(loss)
+        else:
+            self._differentiate(loss)
+
+    def _differentiate(self, loss: Tensor) -> None:
         scaled = loss / self.accumulate if self.accumulate > 1 else loss
         if self.scale is not None:
             scaled = scaled * self.scale

@@ -12,8 +12,10 @@ from typing import Literal
 from gradus.engine.learner import Clock, Stop
 from gradus.engine.run import Run
 from gradus.engine.state import State
+from gradus.optim.plateau import watched
+from gradus.optim.schedules import Schedule
 
-__all__ = ["Checkpoint", "EarlyStopping", "Evaluate", "KeepBest", "MaxTime", "is_better"]
+__all__ = ["Checkpoint", "EarlyStopping", "Evaluate", "KeepBest", "MaxTime", "Watched", "is_better"]
 
 Mode = Literal["min", "max"]
 Values = Mapping[str, float]
@@ -144,6 +146,33 @@ class EarlyStopping:
     def load_state_dict(self, state: State) -> None:
         """Put back what `state_dict` returned."""
         self.best, self.waited = state["best"], state["waited"]
+
+
+class Watched:
+    """Shows a schedule the metric that it falls by; for every other schedule it does nothing.
+
+    Args:
+        schedule: of an Updater.
+        monitor: name of the metric.
+        mode: whether more or less is better.
+    """
+
+    def __init__(self, schedule: Schedule | None, monitor: str, mode: Mode = "max") -> None:
+        self.plateau, self.monitor, self.sign = watched(schedule), monitor, -1 if mode == "max" else 1
+
+    def __call__(self, clock: Clock, metrics: Values) -> None:
+        value = metrics.get(self.monitor)
+        if self.plateau is not None and value is not None:
+            self.plateau.observe(self.sign * value)
+
+    def state_dict(self) -> State:
+        """Return the schedule's state."""
+        return {} if self.plateau is None else self.plateau.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Put back what `state_dict` returned."""
+        if self.plateau is not None:
+            self.plateau.load_state_dict(state)
 
 
 class MaxTime:

@@ -1,78 +1,90 @@
-"""Attention, as the Vision Transformer needs it.
+"""Multi-headed attention of tokens to each other and to a source, with a cache for generation.
 
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V,   in `heads` subspaces of d = width / heads dimensions each
 
-A pre-norm Transformer block is x ← x + attention(norm(x)); x ← x + mlp(norm(x)).
+The kernels (`full`, `local`, `linear`) are in `attention_kernels`, the blocks around them in `transformer`. A cache
+holds the keys and values of the tokens so far in memory laid out once: a new token costs one row of the product.
 
 References:
     Vaswani et al. 2017, Attention is all you need.
-    Xiong et al. 2020, On layer normalization in the Transformer architecture.
 """
 
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from typing import Literal
+
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradus.errors import GradusError
-from gradus.nn.chain import chain
+from gradus.nn import attention_kernels as kernels
+from gradus.nn.attention_kernels import Heads, Mask
+from gradus.nn.positions import rotate
 
-__all__ = ["SelfAttention", "TransformerBlock"]
+__all__ = ["CrossAttention", "Kernel", "KeyValueCache", "SelfAttention"]
+
+Kernel = Literal["full", "local", "linear"]
+
+
+class KeyValueCache:
+    """Keys and values of the tokens so far.
+
+    Args:
+        capacity: the most tokens it can hold.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.length = capacity, 0
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"KeyValueCache({self.length} of {self.capacity})"
+
+    def append(self, keys: Heads, values: Heads) -> tuple[Heads, Heads]:
+        """Add tokens and return all so far, views of the memory.
+
+        Raises:
+            GradusError: if there is no room for them.
+        """
+        batch, heads, tokens, width = keys.shape
+        if self._keys is None or self._values is None:
+            self._keys = keys.new_empty(batch, heads, self.capacity, width)
+            self._values = values.new_empty(batch, heads, self.capacity, values.shape[-1])
+        end = self.length + tokens
+        if end > self.capacity:
+            raise GradusError(f"{end} tokens do not fit into a cache of {self.capacity}: make it larger")
+        self._keys[:, :, self.length : end] = keys
+        self._values[:, :, self.length : end] = values
+        self.length = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let row i go on as a copy of row `rows[i]`: what a beam search does to its hypotheses."""
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys.index_select(0, rows), self._values.index_select(0, rows)
+
+
+def _check(width: int, heads: int, dropout: float) -> None:
+    if width % heads:
+        raise GradusError(f"{heads} heads do not divide a width of {width}; choose a divisor")
+    if not 0 <= dropout < 1:
+        raise GradusError(f"dropout={dropout} is no probability below one; give a number in [0, 1)")
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention through torch's fused kernels.
+    """Multi-headed attention of tokens to each other.
 
     Args:
         width: features of a token.
         heads: number of subspaces; a divisor of the width.
-        dropout: probability of dropping an attention weight.
+        dropout: probability of dropping an attention weight; linear attention has no weights to drop.
+        bias: whether the projections have one.
+        kernel: full, local or linear.
+        window: of the local kernel.
+        rotary: turn queries and keys by their positions.
 
     Raises:
-        GradusError: if the heads do not divide the width.
-    """
-
-    def __init__(self, width: int, heads: int, *, dropout: float = 0.0) -> None:
-        super().__init__()
-        if width % heads:
-            raise GradusError(f"{heads} heads do not divide a width of {width}; choose a divisor")
-        self.heads = heads
-        self.dropout = dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch tokens width"],
-        *,
-        mask: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
-        causal: bool = False,
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Return what each token gathers from all.
-
-        Args:
-            x: tokens.
-            mask: true where a token (row) may look at another (column).
-            causal: each token sees itself and those before.
-        """
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        gathered = F.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
-        return self.out(gathered.transpose(1, 2).flatten(2))
-
-    def extra_repr(self) -> str:
-        return f"heads={self.heads}, dropout={self.dropout}"
-
-
-class TransformerBlock(nn.Module):
-    """A pre-norm block: attention across tokens, then a two-layer perceptron within each, both residual.
-
-    Args:
-        width: features of a token.
-        heads: of the attention.
-        hidden: units of the perceptron; four widths by default.
-        dropout: probability, behind every linear layer.
-        attention_dropout: probability of dropping an attention weight.
-        eps: of the layer normalisations.
+        GradusError: if the heads do not divide the width, or a local kernel lacks its window.
     """
 
     def __init__(
@@ -80,38 +92,119 @@ class TransformerBlock(nn.Module):
         width: int,
         heads: int,
         *,
-        hidden: int | None = None,
         dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        eps: float = 1e-6,
+        bias: bool = True,
+        kernel: Kernel = "full",
+        window: int | None = None,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
-        hidden = 4 * width if hidden is None else hidden
-        self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attention = SelfAttention(width, heads, dropout=attention_dropout)
-        self.dropout = nn.Dropout(dropout)
-        self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = chain(
-            linear1=nn.Linear(width, hidden),
-            gelu=nn.GELU(),
-            dropout1=nn.Dropout(dropout),
-            linear2=nn.Linear(hidden, width),
-            dropout2=nn.Dropout(dropout),
-        )
+        _check(width, heads, dropout)
+        if kernel not in ("full", "local", "linear"):
+            raise GradusError(f"attention is full, local or linear, not {kernel!r}")
+        if (kernel == "local") != (window is not None):
+            raise GradusError("a window belongs to local attention, and local attention needs one")
+        self.heads, self.dropout, self.rotary = heads, dropout, rotary
+        self.kernel: Kernel = kernel
+        self.window = window
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
 
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
         *,
-        mask: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
+        mask: Mask | None = None,
         causal: bool = False,
+        cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Return the tokens after one block.
+        """Return what each token gathers from all.
+
+        Args:
+            x: tokens; with a cache, those that follow the ones in it.
+            mask: true where a token (row) may look at another (column), those in the cache included.
+            causal: each token sees itself and those before.
+            cache: of the tokens before; the new ones are added to it.
+
+        Raises:
+            GradusError: for a cache where attention is not full and causal.
+        """
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            start = cache.length if cache is not None else 0
+            positions = torch.arange(start, start + x.shape[1], device=x.device)
+            query, key = rotate(query, positions), rotate(key, positions)
+        if cache is not None:
+            if self.kernel != "full" or not causal:
+                raise GradusError("a cache of keys and values goes with full causal attention")
+            key, value = cache.append(key, value)
+        return self.out(self._gather(query, key, value, mask, causal).transpose(1, 2).flatten(2))
+
+    def _gather(self, query: Heads, key: Heads, value: Heads, mask: Mask | None, causal: bool) -> Heads:
+        dropout = self.dropout if self.training else 0.0
+        if self.kernel == "linear":
+            return kernels.linear(query, key, value, causal=causal, mask=mask)
+        if self.kernel == "local":
+            assert self.window is not None
+            return kernels.local(query, key, value, window=self.window, causal=causal, mask=mask, dropout=dropout)
+        return kernels.full(query, key, value, mask=mask, causal=causal, dropout=dropout)
+
+    def extra_repr(self) -> str:
+        shown = f"heads={self.heads}, dropout={self.dropout}"
+        shown += f", {self.kernel}" if self.kernel != "full" else ""
+        shown += f", window={self.window}" if self.window is not None else ""
+        return shown + (", rotary" if self.rotary else "")
+
+
+class CrossAttention(nn.Module):
+    """Multi-headed attention of tokens to those of a source.
+
+    Args:
+        width: features of a token.
+        heads: number of subspaces; a divisor of the width.
+        source: features of a source token; the same width by default.
+        dropout: probability of dropping an attention weight.
+        bias: whether the projections have one.
+
+    Raises:
+        GradusError: if the heads do not divide the width.
+    """
+
+    def __init__(
+        self, width: int, heads: int, *, source: int | None = None, dropout: float = 0.0, bias: bool = True
+    ) -> None:
+        super().__init__()
+        _check(width, heads, dropout)
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width, bias=bias)
+        self.key_value = nn.Linear(width if source is None else source, 2 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+
+    def project(self, source: Float[Tensor, "batch source features"]) -> tuple[Heads, Heads]:
+        """Return keys and values of a source, to be passed as `projected` when many calls share them."""
+        key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return key, value
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens width"],
+        source: Float[Tensor, "batch source features"],
+        *,
+        mask: Mask | None = None,
+        projected: tuple[Heads, Heads] | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return what each token gathers from the source.
 
         Args:
             x: tokens.
-            mask: true where a token (row) may look at another (column).
-            causal: each token sees itself and those before.
+            source: what they look at.
+            mask: true where a token (row) may look at one of the source (column).
+            projected: keys and values of the source, where they are known already.
         """
-        x = x + self.dropout(self.attention(self.norm1(x), mask=mask, causal=causal))
-        return x + self.mlp(self.norm2(x))
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = self.project(source) if projected is None else projected
+        dropout = self.dropout if self.training else 0.0
+        return self.out(kernels.full(query, key, value, mask=mask, dropout=dropout).transpose(1, 2).flatten(2))
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, dropout={self.dropout}"

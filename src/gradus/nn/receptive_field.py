@@ -24,9 +24,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from gradus.errors import GradusError
-from gradus.nn.summary import meta_twin, run_on_meta
+from gradus.nn.meta import meta_twin, run_on_meta
 
-__all__ = ["ReceptiveField", "receptive_field"]
+__all__ = ["Fields", "ReceptiveField", "receptive_field"]
 
 Interval = tuple[float, float, int]
 """Low, high and jump along one axis."""
@@ -82,7 +82,7 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int], layer: nn.Modu
         GradusError: if the layer is not called, or its output is no map.
     """
     outputs: list[Tensor] = []
-    mode = _Intervals()
+    mode = Fields()
     twin = meta_twin(model)
     path = next((path for path, module in model.named_modules() if module is (layer or model)), None)
     twin.register_forward_pre_hook(lambda module, inputs: mode.start(inputs[0]))
@@ -92,16 +92,10 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int], layer: nn.Modu
         run_on_meta(twin, input_shape)
     if not outputs or not isinstance(outputs[0], Tensor) or outputs[0].ndim != 4:
         raise GradusError("a receptive field needs a layer that is called and gives (batch, channels, height, width)")
-    rows, columns = mode.of(outputs[0])
-    return ReceptiveField(
-        size=(rows[1] - rows[0] + 1, columns[1] - columns[0] + 1),
-        stride=(rows[2], columns[2]),
-        start=(rows[0], columns[0]),
-        image=(input_shape[-2], input_shape[-1]),
-    )
+    return mode.of(outputs[0], (input_shape[-2], input_shape[-1]))
 
 
-class _Intervals(TorchDispatchMode):
+class Fields(TorchDispatchMode):
     """Carries the interval of each axis along every operation. Tensors without one (weights) see nothing."""
 
     def __init__(self) -> None:
@@ -109,10 +103,23 @@ class _Intervals(TorchDispatchMode):
         self.known = WeakTensorKeyDictionary()
 
     def start(self, x: Tensor) -> None:
+        """Let every pixel of the input see itself."""
         self.known[x] = ((0, 0, 1), (0, 0, 1))
 
-    def of(self, tensor: Tensor) -> Field:
-        return self.known[tensor]
+    def of(self, tensor: Tensor, image: tuple[int, int]) -> ReceptiveField:
+        """Return what the positions of a map see.
+
+        Args:
+            tensor: a map that depends on the input.
+            image: height and width of the input.
+        """
+        rows, columns = self.known[tensor]
+        return ReceptiveField(
+            size=(rows[1] - rows[0] + 1, columns[1] - columns[0] + 1),
+            stride=(rows[2], columns[2]),
+            start=(rows[0], columns[0]),
+            image=image,
+        )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

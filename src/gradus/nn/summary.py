@@ -1,4 +1,4 @@
-"""What a model is made of: its layer tree with shapes, parameters, multiply-adds and memory.
+"""What a model is made of: its layer tree with shapes, parameters, multiply-adds, memory and receptive fields.
 
 A twin of the model runs once on the meta device, where tensors have shapes and no values: nothing is computed, no
 random number is drawn, and the model itself is not touched. Multiply-adds are counted where they happen, operation by
@@ -10,17 +10,22 @@ operation, so that functional calls and attention count too:
 Additions of biases, normalisations and activations are not counted.
 """
 
-import copy
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-__all__ = ["Row", "Summary", "meta_twin", "run_on_meta", "summary"]
+from gradus.nn.meta import meta_twin, run_on_meta
+from gradus.nn.receptive_field import Fields, ReceptiveField
+
+__all__ = ["Row", "Summary", "summary"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,12 @@ class Row:
         path: dotted name; empty for the model itself.
         kind: class name.
         depth: how deep in the tree; 0 for the model itself.
-        output_shape: of its last call, batch included; empty if it was never called or gives no tensor.
+        output_shape: of its last call, batch included, the first of several tensors; empty if it was never called or
+            gives none.
         parameters: number of weights.
         multiply_adds: of the whole batch.
         output_bytes: memory of the outputs of the leaves, for the whole batch; views take none.
+        receptive_field: what a position of the output map sees of the image; `None` where there is no map or image.
     """
 
     path: str
@@ -44,6 +51,7 @@ class Row:
     parameters: int
     multiply_adds: int
     output_bytes: int
+    receptive_field: ReceptiveField | None = None
 
 
 @dataclass(frozen=True)
@@ -77,16 +85,16 @@ class Summary:
         Args:
             depth: leave out modules deeper than this; `None` for all.
         """
-        table = [("layer", "output shape", "parameters", "multiply-adds")]
+        maps = any(row.receptive_field for row in self.rows)
+        table: list[tuple[str, ...]] = [("layer", "output shape", "sees", "parameters", "multiply-adds")]
         for row in self.rows:
             if depth is not None and row.depth > depth:
                 continue
             name = row.path.rsplit(".", 1)[-1]
             label = f"{'  ' * row.depth}{name + ': ' if name else ''}{row.kind}"
             shape = "×".join(map(str, row.output_shape)) or "–"
-            table.append((label, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
-        widths = [max(len(line[i]) for line in table) for i in range(4)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in table]
+            table.append((label, shape, _sight(row), f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+        lines = _aligned(table if maps else [line[:2] + line[3:] for line in table], left=3 if maps else 2)
         rule = "─" * len(lines[0])
         totals = (
             f"{self.parameters:,} parameters ({self.trainable:,} trainable, {_bytes(self.parameter_bytes)}), "
@@ -96,21 +104,20 @@ class Summary:
         return "\n".join([lines[0], rule, *lines[1:], rule, totals])
 
 
-def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: nn.Module, input_shape: Sequence[int], *, dtype: torch.dtype | None = None) -> Summary:
     """Return the layer tree of a model for an input shape.
 
     Args:
         model: anything that maps one tensor to tensors.
-        input_shape: with the batch first, as in (1, 3, 224, 224).
+        input_shape: with the batch first, as in (1, 3, 224, 224); four axes are taken for images.
+        dtype: of the input, such as `torch.int64` for tokens; by default that of the weights.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-    sizes: dict[str, int] = {}
-    counter = _Counter()
+    notes = _Notes(tuple(input_shape))
     twin = meta_twin(model)
-    _watch(twin, counter, shapes, sizes)
-    with counter:
-        run_on_meta(twin, input_shape)
-    rows = tuple(_row(path, module, shapes, sizes, counter.counts) for path, module in model.named_modules())
+    notes.watch(twin)
+    with notes.counter, notes.fields or nullcontext():
+        run_on_meta(twin, input_shape, dtype)
+    rows = tuple(notes.row(path, module) for path, module in model.named_modules())
     parameters = list(model.parameters())
     return Summary(
         rows=rows,
@@ -118,78 +125,69 @@ def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        multiply_adds=counter.counts.get("", 0),
+        multiply_adds=notes.counter.counts.get("", 0),
         activation_bytes=rows[0].output_bytes,
     )
 
 
-def meta_twin(model: nn.Module) -> nn.Module:
-    """Return a copy of the model in evaluation mode whose parameters and buffers have shapes and no values.
+class _Notes:
+    """What one pass shows of every module: shapes, memory, multiply-adds and, of images, receptive fields."""
 
-    Args:
-        model: what to copy; it is not touched.
-    """
-    # Not `functional_call`: where one module has two names it leaves the replacements in the model.
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(model, memo).eval()
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        self.image = (input_shape[-2], input_shape[-1]) if len(input_shape) == 4 else (0, 0)
+        self.counter = _Counter()
+        self.fields = Fields() if len(input_shape) == 4 else None
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.sizes: dict[str, int] = {}
+        self.seen: dict[str, ReceptiveField] = {}
 
+    def watch(self, twin: nn.Module) -> None:
+        """Hook every module of the twin that will run."""
+        if self.fields is not None:
+            begin = self.fields.start
+            twin.register_forward_pre_hook(lambda module, inputs: begin(inputs[0]))
+        for path, module in twin.named_modules():
+            module.register_forward_pre_hook(lambda module, inputs, path=path: self.counter.running.append(path))
+            module.register_forward_hook(partial(self._leave, path))
 
-@torch.no_grad()
-def run_on_meta(twin: nn.Module, input_shape: Sequence[int]) -> Any:
-    """Return the output, without values, for an input of the shape.
+    def _leave(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.counter.running.pop()
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if not tensors:
+            return
+        self.shapes[path] = tuple(tensors[0].shape)
+        if tensors[0].ndim == 4 and self.fields is not None and tensors[0] in self.fields.known:
+            self.seen[path] = self.fields.of(tensors[0], self.image)
+        if next(module.children(), None) is None:
+            known = {_storage(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)}
+            for tensor in tensors:
+                if _storage(tensor) not in known:
+                    known.add(_storage(tensor))
+                    self.sizes[path] = self.sizes.get(path, 0) + tensor.numel() * tensor.element_size()
 
-    Args:
-        twin: a model on the meta device.
-        input_shape: batch included.
-    """
-    dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), None)
-    with torch.device("meta"):
-        return twin(torch.empty(tuple(input_shape), dtype=dtype))
+    def row(self, path: str, module: nn.Module) -> Row:
+        """Return the row of a module of the model."""
+        inside = [key for key in self.sizes if not path or key == path or key.startswith(path + ".")]
+        return Row(
+            path=path,
+            kind=type(module).__name__,
+            depth=path.count(".") + 1 if path else 0,
+            output_shape=self.shapes.get(path, ()),
+            parameters=sum(p.numel() for p in module.parameters()),
+            multiply_adds=self._work(path, module),
+            output_bytes=sum(self.sizes[key] for key in inside),
+            receptive_field=self.seen.get(path),
+        )
 
-
-def _row(
-    path: str, module: nn.Module, shapes: dict[str, tuple[int, ...]], sizes: dict[str, int], counts: dict[str, int]
-) -> Row:
-    inside = [key for key in sizes if not path or key == path or key.startswith(path + ".")]
-    return Row(
-        path=path,
-        kind=type(module).__name__,
-        depth=path.count(".") + 1 if path else 0,
-        output_shape=shapes.get(path, ()),
-        parameters=sum(p.numel() for p in module.parameters()),
-        multiply_adds=counts.get(path, 0),
-        output_bytes=sum(sizes[key] for key in inside),
-    )
-
-
-def _watch(twin: nn.Module, counter: "_Counter", shapes: dict[str, tuple[int, ...]], sizes: dict[str, int]) -> None:
-    """Tell the counter which module is running, and note every output's shape and every leaf's output's size."""
-
-    def attach(path: str, module: nn.Module) -> None:
-        def enter(module: nn.Module, inputs: Any) -> None:
-            counter.running.append(path)
-
-        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-            counter.running.pop()
-            if isinstance(output, Tensor):
-                shapes[path] = tuple(output.shape)
-                if next(module.children(), None) is None and not _shares_memory(output, inputs):
-                    sizes[path] = sizes.get(path, 0) + output.numel() * output.element_size()
-
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
-
-    for path, module in twin.named_modules():
-        attach(path, module)
+    def _work(self, path: str, module: nn.Module) -> int:
+        if path in self.counter.counts:
+            return self.counter.counts[path]
+        # A list of modules never runs itself.
+        return sum(self._work(f"{path}.{name}".strip("."), child) for name, child in module.named_children())
 
 
-def _shares_memory(output: Tensor, inputs: tuple) -> bool:
-    storage = output.untyped_storage()._cdata
-    return any(isinstance(x, Tensor) and x.untyped_storage()._cdata == storage for x in inputs)
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 class _Counter(TorchDispatchMode):
@@ -223,6 +221,19 @@ def _multiply_adds(name: str, args: tuple, out: Any) -> int:
         query, key, value = args[:3]
         return query.numel() * key.shape[-2] + query.shape[:-1].numel() * key.shape[-2] * value.shape[-1]
     return 0
+
+
+def _sight(row: Row) -> str:
+    if row.receptive_field is None:
+        return "–" if row.output_shape else ""
+    sides = row.receptive_field.size
+    return "all" if math.inf in sides else f"{sides[0]:.0f}×{sides[1]:.0f}"
+
+
+def _aligned(table: list[tuple[str, ...]], left: int) -> list[str]:
+    """Return the lines of a table whose first `left` columns are text and whose others are numbers."""
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return ["  ".join(f"{cell:{'<' if i < left else '>'}{widths[i]}}" for i, cell in enumerate(line)) for line in table]
 
 
 def _bytes(count: int) -> str:

@@ -23,7 +23,7 @@ from gradus.canon import canon
 from gradus.optim.rule import Part, Rule, Tensors, zeros
 from gradus.optim.settings import inside
 
-__all__ = ["adam", "adamw"]
+__all__ = ["adam", "adamw", "amsgrad"]
 
 FIRST, SECOND, LARGEST = "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
 
@@ -82,6 +82,32 @@ def adamw(
         GradusError: for a setting out of range.
     """
     return _rule("adamw", lr, betas, eps, weight_decay, amsgrad, fused)
+
+
+@canon("optim/amsgrad", kind="optimizer", paper="Reddi, Kale and Kumar 2018, On the convergence of Adam and beyond")
+def amsgrad(
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    fused: bool | None = None,
+) -> Rule:
+    """AMSGrad: Adam that divides by the largest second moment so far; `adam` with amsgrad set.
+
+    Args:
+        lr: η.
+        betas: (β₁, β₂), each in [0, 1).
+        eps: ε.
+        weight_decay: λ, an L2 term in the gradient.
+        fused: torch's fused kernel: True insists, False avoids, None takes it where it can.
+
+    Returns:
+        The rule.
+
+    Raises:
+        GradusError: for a setting out of range.
+    """
+    return adam(lr, betas, eps, weight_decay, amsgrad=True, fused=fused)
 
 
 def _rule(

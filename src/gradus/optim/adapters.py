@@ -19,10 +19,24 @@ from gradus.errors import GradusError
 from gradus.optim.rule import Rule
 from gradus.optim.settings import accept
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSprop", "RuleOptimizer"]
-
-# The rule takes these at every step, so a schedule may move them without making a new rule.
-PER_STEP = ("lr", "weight_decay")
+__all__ = [
+    "AMSGrad",
+    "AdaGrad",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamHD",
+    "AdamW",
+    "ArithmeticMomentum",
+    "NAdam",
+    "NesterovHD",
+    "NoisySGD",
+    "RMSprop",
+    "RuleOptimizer",
+    "SGD",
+    "SGDHD",
+    "Yogi",
+]
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -52,7 +66,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            rule = _rule(self.rule_name, _fixed(self.defaults | group))
+            rule = self._rule_of(group)
             params = [param for param in group["params"] if param.grad is not None]
             held = [_fill(self.state[param], rule, param) for param in params]
             state = {key: [own[key] for own in held] for key in ("step", *rule.slots)}
@@ -72,22 +86,25 @@ class RuleOptimizer(torch.optim.Optimizer):
         order = [param for group in self.param_groups for param in group["params"]]
         names = [name for group in state_dict["param_groups"] for name in group["params"]]
         rules = {
-            param: _rule(self.rule_name, _fixed(self.defaults | group))
-            for group in self.param_groups
-            for param in group["params"]
+            param: rule for group in self.param_groups for rule in [self._rule_of(group)] for param in group["params"]
         }
         for name, param in zip(names, order, strict=True):
             saved = state_dict["state"].get(name)
             if saved:
                 self.state[param] = _fill({}, rules[param], param, saved)
 
+    def _rule_of(self, group: Mapping[str, Any]) -> Rule:
+        """Return the rule with a group's settings.
 
-def _fixed(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(
-        (name, tuple(value) if isinstance(value, list) else value)
-        for name, value in settings.items()
-        if name not in (*PER_STEP, "params")
-    )
+        Its lr and weight decay stay those of the constructor, because a step is given its own: a schedule may move them
+        without making a new rule, and a rule that learns its rate knows what a multiple of it is.
+        """
+        settings = {**self.defaults, **group, **{name: self.defaults[name] for name in ("lr", "weight_decay")}}
+        return _rule(self.rule_name, tuple((k, _hashable(v)) for k, v in settings.items() if k != "params"))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value.item() if isinstance(value, Tensor) else value
 
 
 @lru_cache(maxsize=256)
@@ -126,6 +143,16 @@ def _over(title: str, name: str) -> type[RuleOptimizer]:
 
 
 SGD = _over("SGD", "sgd")
+NoisySGD = _over("NoisySGD", "noisy_sgd")
+ArithmeticMomentum = _over("ArithmeticMomentum", "arithmetic_momentum")
+AdaGrad = Adagrad = _over("AdaGrad", "adagrad")  # Adagrad: as torch spells it
+Adadelta = _over("Adadelta", "adadelta")
+RMSprop = _over("RMSprop", "rmsprop")
 Adam = _over("Adam", "adam")
 AdamW = _over("AdamW", "adamw")
-RMSprop = _over("RMSprop", "rmsprop")
+AMSGrad = _over("AMSGrad", "amsgrad")
+NAdam = _over("NAdam", "nadam")
+Yogi = _over("Yogi", "yogi")
+SGDHD = _over("SGDHD", "sgd_hd")
+NesterovHD = _over("NesterovHD", "nesterov_hd")
+AdamHD = _over("AdamHD", "adam_hd")

@@ -15,8 +15,9 @@ References:
     Bradbury et al. 2018, JAX, and DeepMind 2020, Optax: rules as pure transformations of (gradients, state).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -26,10 +27,12 @@ from gradus import canon
 from gradus.errors import GradusError
 from gradus.optim.settings import accept
 
-__all__ = ["Bound", "Part", "Rule", "State", "Tensors", "make", "restore", "zeros"]
+__all__ = ["Before", "Bound", "Part", "Rule", "State", "Tensors", "filled", "make", "restore", "zeros"]
 
 State = dict[str, Any]
 Tensors = list[Tensor] | tuple[Tensor, ...]
+# What replaces the gradients first: a function of the parameters, their gradients and the steps each has made.
+Before = Callable[[Sequence[Tensor], Sequence[Tensor | None], Sequence[int]], Sequence[Tensor | None]]
 
 
 class Part(NamedTuple):
@@ -57,6 +60,11 @@ def zeros(param: Tensor) -> Tensor:
     return torch.zeros_like(param, memory_format=torch.preserve_format)
 
 
+def filled(param: Tensor, value: float) -> Tensor:
+    """Return a tensor of one value with the parameter's shape, dtype, device and strides."""
+    return torch.full_like(param, value, memory_format=torch.preserve_format)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Rule:
     """An update rule: state by `init`, one step by `update`; holds settings and functions, never tensors.
@@ -66,10 +74,12 @@ class Rule:
         lr: η before any schedule.
         weight_decay: λ where `update` is given none.
         slots: initial value of each state tensor, as a function of its parameter.
-        step: steps a part with foreach operations.
+        step: steps a part with foreach operations; it may get a part in pieces, unless the rule is `joint`.
         fused_step: the same step by a fused kernel of torch, where there is one.
         fused: True insists on the kernel, False avoids it, None takes it where it can.
         settings: everything else, shown by `repr`.
+        before: gives the gradients to step with in place of those that came (noise, for one).
+        joint: whether parameters that step together share something, so that who is there matters to each.
     """
 
     name: str
@@ -80,6 +90,8 @@ class Rule:
     fused_step: Callable[[Part], None] | None = None
     fused: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    before: Before | None = None
+    joint: bool = False
 
     def __post_init__(self) -> None:
         if self.fused and self.fused_step is None:
@@ -129,7 +141,10 @@ class Rule:
         decay = self.weight_decay if weight_decay is None else weight_decay
         steps: list[int] = list(state["step"])
         with torch.no_grad():
-            for members in self._partition(params, grads, steps):
+            parts = self._partition(params, grads, steps)
+            if self.before is not None:
+                grads = self.before(params, grads, steps)
+            for members in parts:
                 whole = len(members) == len(params)
                 some = list(params) if whole else [params[i] for i in members]
                 slots = {key: list(state[key]) if whole else [state[key][i] for i in members] for key in self.slots}
@@ -179,7 +194,8 @@ class Rule:
                     f"optimizer {self.name!r} cannot run fused on {first.device.type} in {first.dtype} with these "
                     "memory layouts; leave fused out"
                 )
-        self.step(part)
+        for piece in [part] if self.joint else _pieces(part):
+            self.step(piece)
 
 
 class Bound:
@@ -199,7 +215,8 @@ class Bound:
         self._strides = [param.stride() for param in self.params]
         kinds = {(type(param), param.device, param.dtype) for param in self.params}
         part = Part(self.params, self.params, self._slots, 1, 0.0, 0.0)
-        self._fused = rule.fused_step if len(kinds) == 1 and rule.takes_kernel(part) else None
+        alone = len(kinds) == 1 and rule.before is None
+        self._fused = rule.fused_step if alone and rule.takes_kernel(part) else None
 
     def step(self, grads: Sequence[Tensor | None], lr: float, weight_decay: float | None = None) -> None:
         """Step the parameters; arguments as those of `Rule.update`."""
@@ -225,7 +242,8 @@ def _shards(
 ) -> tuple[list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
     """Return this rank's parts of sharded tensors: rules act element by element, so shards step on their own."""
     placed = [grad.redistribute(placements=param.placements) for param, grad in zip(params, grads, strict=True)]
-    local = {key: [tensor.to_local() for tensor in tensors] for key, tensors in slots.items()}
+    # A slot that is one number a parameter is not sharded.
+    local = {key: [t.to_local() if hasattr(t, "device_mesh") else t for t in own] for key, own in slots.items()}
     return [param.to_local() for param in params], [grad.to_local() for grad in placed], local
 
 
@@ -237,6 +255,28 @@ def _align(params: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
         else torch.empty_like(param, memory_format=torch.preserve_format).copy_(grad)
         for param, grad in zip(params, grads, strict=True)
     ]
+
+
+def _pieces(part: Part, size: int = 2**20) -> Iterator[Part]:
+    """Yield a part piece by piece, of about as many numbers each, where it is on the CPU and larger.
+
+    What the foreach operations allocate on the way is then used again by the next piece while it is in the cache; for
+    ten million parameters at once, new memory for each intermediate costs more than the arithmetic.
+    """
+    bounds, filled = [0], 0
+    if part.params[0].device.type == "cpu":
+        for i, param in enumerate(part.params):
+            filled += param.numel()
+            if filled >= size:
+                bounds, filled = [*bounds, i + 1], 0
+    if len(bounds) == 1:
+        yield part
+        return
+    if bounds[-1] < len(part.params):
+        bounds.append(len(part.params))
+    for start, end in pairwise(bounds):
+        slots = {key: tensors[start:end] for key, tensors in part.slots.items()}
+        yield part._replace(params=part.params[start:end], grads=part.grads[start:end], slots=slots)
 
 
 def _same_memory(part: Part) -> bool:

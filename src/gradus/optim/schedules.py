@@ -2,7 +2,8 @@
 
 With T steps in all, a decaying schedule starts at 1, reaches its final value at t = T and stays there. A warm-up of W
 steps rises linearly, (t + 1) / (W + 1), meets the schedule's start at t = W, and the schedule has the other T − W
-steps. A schedule keeps no state, so resuming needs nothing but the step.
+steps. A schedule keeps no state, so resuming needs nothing but the step; the one exception, which must be shown values
+of the loss, is `gradus.optim.plateau`.
 
 References:
     Robbins and Monro 1951 (1/(1 + βt)); Loshchilov and Hutter 2017 (cosine); Goyal et al. 2017 (warm-up);
@@ -11,6 +12,7 @@ References:
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from gradus import canon as registry
@@ -20,6 +22,7 @@ from gradus.optim.settings import accept, inside
 
 __all__ = [
     "Schedule",
+    "Warmup",
     "constant",
     "cosine",
     "exponential",
@@ -27,6 +30,7 @@ __all__ = [
     "linear",
     "make",
     "one_cycle",
+    "restarted",
     "step",
     "warmup",
     "wsd",
@@ -61,9 +65,37 @@ def warmup(after: Schedule, steps: int) -> Schedule:
         after: the schedule of the steps from W on.
         steps: W.
     """
-    if steps == 0:
-        return after
-    return lambda t: after(0) * (t + 1) / (steps + 1) if t < steps else after(t - steps)
+    return after if steps == 0 else Warmup(after, steps)
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """A schedule that rises linearly before it follows another; what `warmup` gives.
+
+    Attributes:
+        after: the schedule of the steps from W on.
+        steps: W.
+    """
+
+    after: Schedule
+    steps: int
+
+    def __call__(self, t: int) -> float:
+        """Return the multiplier at step t."""
+        if t < self.steps:
+            return self.after(0) * (t + 1) / (self.steps + 1)
+        return self.after(t - self.steps)
+
+
+def restarted(each: Schedule, length: int) -> Schedule:
+    """Follow a schedule again and again, for `length` steps each time: warm restarts.
+
+    Args:
+        each: the schedule of one cycle.
+        length: steps of a cycle.
+    """
+    inside("restarted", "length", length, 1)
+    return lambda t: each(t % length)
 
 
 @canon("optim/constant", kind="schedule", paper="Robbins and Monro 1951, A stochastic approximation method")
@@ -127,17 +159,24 @@ def step(
     kind="schedule",
     paper="Li and Arora 2020, An exponential learning rate schedule for deep learning",
 )
-def exponential(total_steps: int, final: float = 0.01, gamma: float | None = None) -> Schedule:
-    """Fall by the same factor at every step: γ^t, for ever where γ is given, else to f at t = T.
+def exponential(
+    total_steps: int, final: float = 0.01, gamma: float | None = None, rate: float | None = None
+) -> Schedule:
+    """Fall by the same factor at every step: γ^t or e^{−kt}, for ever where γ or k is given, else to f at t = T.
 
     Args:
         total_steps: T.
         final: f in (0, 1], which sets γ = f^(1/T).
         gamma: γ in [0, 1] itself.
+        rate: k ≥ 0, so that γ = e^{−k}.
     """
+    if gamma is not None and rate is not None:
+        raise GradusError("exponential: gamma and rate both set the factor of a step; give one of them")
+    if rate is not None:
+        gamma = math.exp(-inside("exponential", "rate", rate, 0))
     if gamma is not None:
-        rate = inside("exponential", "gamma", gamma, 0, 1)
-        return lambda t: rate**t
+        each = inside("exponential", "gamma", gamma, 0, 1)
+        return lambda t: each**t
     _positive("exponential", final)
     return lambda t: final ** _share(t, total_steps)
 

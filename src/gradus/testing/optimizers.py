@@ -1,7 +1,9 @@
 """The contract of an update rule, as checks that need no test framework: an AssertionError says what broke.
 
 A rule passes when it descends, rests where there is nothing to do, keeps all it knows in a plain state that restores
-bit for bit into live tensors, treats memory layouts as invisible, and gives each parameter its own time.
+bit for bit into live tensors, treats memory layouts as invisible, and gives each parameter its own time. Noise that it
+adds to the gradients is left out where rest is asked for, and where parameters share something by the rule's own word,
+what one does may depend on which others are there.
 """
 
 import json
@@ -135,14 +137,14 @@ def _descends(make: MakeRule, device: torch.device) -> None:
 
 
 def _rests_without_gradient(make: MakeRule, device: torch.device) -> None:
-    rule, params = make(), _params(device)
+    rule, params = replace(make(), before=None), _params(device)
     before, zero = _copies(params), [torch.zeros_like(param) for param in params]
     rule.update(params, zero, rule.init(params), rule.lr, 0.0)
     assert _same(params, before), f"{rule.name}: a zero gradient without decay moved the parameters"
 
 
 def _decays(make: MakeRule, device: torch.device) -> None:
-    rule, params = make(), _params(device)
+    rule, params = replace(make(), before=None), _params(device)
     before, zero = _copies(params), [torch.zeros_like(param) for param in params]
     rule.update(params, zero, rule.init(params), min(rule.lr, 1e-3), 0.1)
     shrunk = [float(p.detach().norm()) < float(b.norm()) for p, b in zip(params, before, strict=True)]
@@ -221,7 +223,7 @@ def _skips_missing_gradients(make: MakeRule, device: torch.device) -> None:
             assert _same([params[1], params[3]], before), f"{rule.name}: a parameter without a gradient moved"
         else:
             rule.update(alone, grads, own, rule.lr, 0.01)
-    assert _close([params[1], params[3]], [alone[1], alone[3]], 1e-6), (
+    assert rule.joint or _close([params[1], params[3]], [alone[1], alone[3]], 1e-6), (
         f"{rule.name}: steps that a parameter sat out changed its later steps"
     )
 

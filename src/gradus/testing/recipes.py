@@ -166,9 +166,11 @@ def _check_evaluation(folder: Path, home: str) -> None:
 
 def capable(product: Any, capability: str) -> bool:
     """Return whether a product has a capability, named by its protocol or by a verb that asks for it."""
-    held = [kind for name, (kind, verbs) in CAPABILITIES.items() if capability == name or capability in verbs]
+    if capability in CAPABILITIES:
+        return isinstance(product, CAPABILITIES[capability][0])
+    held = [kind for kind, verbs in CAPABILITIES.values() if capability in verbs]
     assert held, f"there is no capability {capability!r}"
-    return all(isinstance(product, kind) for kind in held)
+    return any(isinstance(product, kind) for kind in held)
 
 
 def _check_product(cls: type[Recipe], folder: Path) -> None:

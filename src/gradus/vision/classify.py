@@ -24,6 +24,7 @@ from gradus.engine.product import load_weights, save_product
 from gradus.engine.state import State, collect, restore
 from gradus.engine.updater import Updater
 from gradus.errors import GradusError
+from gradus.nn.many_heads import ManyHeads
 from gradus.vision import models
 
 __all__ = ["Classifier", "ClassifyImages", "ImageModel", "evaluate"]
@@ -96,12 +97,13 @@ class ClassifyImages:
         self.model, self.update, self.fingerprint = model, update, fingerprint
         self.classes, self.facts = tuple(classes), facts or {}
         self.label_smoothing, self.class_weights, self.frozen = label_smoothing, class_weights, list(frozen)
+        self._solvers = [module for module in model.modules() if hasattr(module, "nfev")]
 
     def __repr__(self) -> str:
         return f"ClassifyImages({self.facts.get('model', 'model')}, {len(self.classes)} classes, {self.update})"
 
     def step(self, batch: ImageBatch) -> Mapping[str, Tensor | float]:
-        """Make one update; returns loss, accuracy and learning rate."""
+        """Make one update; returns loss, accuracy and learning rate, and the evaluations of layers that solve."""
         if not self.model.training:  # walking the modules at every step would show in its time
             self.model.train()
             for module in self.frozen:
@@ -112,12 +114,15 @@ class ClassifyImages:
         hard = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(1)
         accuracy = (outputs[0][1].detach().argmax(1) == hard).float().mean()
         metrics: dict[str, Tensor | float] = {"loss": info.loss, "accuracy": accuracy, "lr": lr}
+        if self._solvers:
+            metrics["nfev"] = float(sum(module.nfev for module in self._solvers))
         return metrics if info.grad_norm is None else {**metrics, "grad_norm": info.grad_norm}
 
     def _total(self, outputs: Sequence[tuple[float, Tensor]], labels: Tensor) -> Tensor:
         """Return the weighted sum of the heads' losses."""
-        (_, main), *others = outputs
+        (first, main), *others = outputs
         total = self._loss(main, labels)
+        total = total if first == 1 else first * total
         for weight, logits in others:
             total = total + weight * self._loss(logits, labels)
         return total
@@ -172,7 +177,7 @@ class Classifier:
     Args:
         module: the model with its preprocessing.
         classes: names, in the order of the logits.
-        facts: constructor arguments of the network: `model`, `channels`, `size`, `settings`, `mean`, `std`.
+        facts: constructor arguments of the network: `model`, `channels`, `size`, `settings`, `mean`, `std`, `heads`.
         raw: state dict of the weights without averaging, where `module` holds averaged ones.
     """
 
@@ -234,8 +239,8 @@ class Classifier:
     @classmethod
     def load(cls, folder: Path, facts: State) -> "Classifier":
         """Build the model from `product.json` and load its weights."""
-        keys = ("model", "channels", "size", "settings", "mean", "std")
-        described = {key: facts[key] for key in keys}
+        keys = ("model", "channels", "size", "settings", "mean", "std", "heads")
+        described = {key: facts[key] for key in keys if key in facts}
         module = assemble(described, len(facts["classes"]))
         load_weights(module, folder)
         return cls(module, facts["classes"], described)
@@ -245,16 +250,18 @@ def assemble(facts: State, classes: int) -> ImageModel:
     """Return the image model that `facts` describe, its weights fresh.
 
     Args:
-        facts: `model`, `channels`, `size`, `settings`, `mean`, `std`.
+        facts: `model`, `channels`, `size`, `settings`, `mean`, `std`, and `heads` where there are several.
         classes: how many.
     """
     size = (int(facts["size"][0]), int(facts["size"][1]))
-    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["settings"].items()}
-    network = models.build(facts["model"], classes=classes, channels=facts["channels"], image_size=size, **settings)
+    settings: State = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["settings"].items()}
+    shape: State = {"classes": classes, "channels": facts["channels"], "image_size": size}
+    networks = [models.build(facts["model"], **shape, **settings) for _ in range(facts.get("heads", 1))]
+    network = networks[0] if len(networks) == 1 else ManyHeads(networks)
     return ImageModel(network, size, facts["mean"], facts["std"])
 
 
-def describe(name: str, splits: ImageSplits, settings: State, origin: State | None = None) -> State:
+def describe(name: str, splits: ImageSplits, settings: State, origin: State | None = None, heads: int = 1) -> State:
     """Return the facts that rebuild a model for a data set.
 
     Args:
@@ -262,15 +269,17 @@ def describe(name: str, splits: ImageSplits, settings: State, origin: State | No
         splits: the data, whose training images give size, channels, mean and deviation.
         settings: of the architecture.
         origin: facts of the model whose weights are taken over, with its size, channels and standardisation.
+        heads: how many share the trunk.
     """
     height, width = splits.train.image_size
+    several = {} if heads == 1 else {"heads": heads}
     if origin is not None:
         kept = {key: origin[key] for key in ("size", "channels", "mean", "std")}
-        return {"model": name, "settings": {**origin["settings"], **settings}, **kept}
+        return {"model": name, "settings": {**origin["settings"], **settings}, **kept, **several}
     chosen = ("lenet" if max(height, width) <= 32 else "resnet18") if name == "auto" else name
     mean, std = _moments(splits)
     shape = {"channels": splits.train.channels, "size": [height, width]}
-    return {"model": chosen, **shape, "settings": settings, "mean": mean, "std": std}
+    return {"model": chosen, **shape, "settings": settings, "mean": mean, "std": std, **several}
 
 
 def fresh(facts: State, classes: int) -> ImageModel:

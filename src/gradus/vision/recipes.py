@@ -1,33 +1,29 @@
 """The recipes of vision, as flat typed data. Imports no torch: building does."""
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradus import canon as registry
 from gradus.canon import canon
-from gradus.engine.recipe import Build, Recipe, positive, settings_for
+from gradus.engine.options import Divided, Optimised, between
+from gradus.engine.recipe import Build, positive
 from gradus.errors import GradusError
 
 if TYPE_CHECKING:
     from gradus.data.images import ImageSplits
     from gradus.engine.run import Run
-    from gradus.engine.updater import Updater
     from gradus.vision.classify import Classifier, ClassifyImages, ImageModel
 
 __all__ = ["Classify"]
-
-LEAST_STEPS = 1500
-FIXED = ("name", "classes", "channels", "image_size", "lr", "total_steps", "warmup_steps")
 
 
 @canon(
     "vision/classify", kind="recipe", paper="LeCun et al. 1998, Gradient-based learning applied to document recognition"
 )
 @dataclass(frozen=True, kw_only=True)
-class Classify(Recipe):
+class Classify(Optimised, Divided):
     """Train an image classifier on a named data set or on a folder with one sub-folder of images per class."""
 
     data: str = "digits"
@@ -36,42 +32,24 @@ class Classify(Recipe):
     """Where data sets are looked for; GRADUS_DATA when left out."""
     model: str = "auto"
     """A named architecture (`gradus list --kind classifier`); auto is lenet up to 32 pixels, else resnet18."""
+    heads: int = 1
+    """Heads on one trunk, each with a loss of its own, that predict together."""
     image_size: int | None = None
     """Side in pixels that images are brought to; their own size when left out."""
     channels: int | None = None
     """1 for grey, 3 for colour; as the data when left out."""
     limit: int | None = None
     """Use at most this many training images."""
-    val_fraction: float = 0.1
-    """Part of the training images kept for validation, where the data has no validation set."""
-    test_fraction: float = 0.2
-    """Part of the images kept for testing, where the data has no test set."""
     batch_size: int = 64
     """Images per step, over all processes."""
     workers: int = 0
     """Processes that decode images, for folders too large for memory."""
-    optimizer: str = "adamw"
-    """An update rule (`gradus list --kind optimizer`)."""
-    lr: float | None = None
-    """Learning rate; the rule's own when left out."""
-    schedule: str = "cosine"
-    """Course of the learning rate (`gradus list --kind schedule`)."""
-    warmup: float = 0.0
-    """Part of the steps in which the learning rate rises from zero."""
-    set: tuple[str, ...] = ()
-    """Rarer options of the model, optimiser or schedule, as key=value."""
     augment: str = "none"
     """Augmentations, e.g. flip,crop=4,rotate=10,mixup=0.2."""
     label_smoothing: float = 0.0
     """Probability mass spread evenly over the classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the classes in the loss; balanced makes each count the same."""
-    ema: float | None = None
-    """Decay of an exponential moving average of the weights, which is then what is evaluated and kept."""
-    clip: float | None = None
-    """Largest global gradient norm."""
-    accumulate: int = 1
-    """Steps whose mean gradient makes one update."""
     patience: int | None = None
     """Stop when the monitored metric has not improved for this many evaluations."""
     monitor: str = "val/accuracy"
@@ -91,15 +69,9 @@ class Classify(Recipe):
         """Check every option without importing torch."""
         super().__post_init__()
         positive(
-            self, "image_size", "channels", "limit", "batch_size", "lr", "accumulate", "patience", "evaluate_every"
+            self, "heads", "image_size", "channels", "limit", "batch_size", "patience", "evaluate_every", "trunk_lr"
         )
-        positive(self, "clip", "trunk_lr")
-        for name, low, high in (
-            ("val_fraction", 0, 1), ("test_fraction", 0, 1), ("warmup", 0, 1), ("label_smoothing", 0, 1), ("ema", 0, 1)
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not low <= value < high:
-                raise GradusError(f"--{name.replace('_', '-')} must be at least {low} and below {high}, got {value}")
+        between(self, 0, 1, "label_smoothing")
         if self.monitor not in ("val/accuracy", "val/loss"):
             raise GradusError(f"--monitor is val/accuracy or val/loss, got {self.monitor!r}")
         if self.workers < 0:
@@ -108,20 +80,15 @@ class Classify(Recipe):
             raise GradusError(
                 "--freeze trunk trains only the head, so the trunk must come from somewhere: add --from RUN"
             )
-        self.settings()
 
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Return the `--set` options dealt out to model, optimiser and schedule.
+    def parts(self) -> dict[str, registry.Entry]:
+        """Return what `--set` reaches: model, optimiser and schedule."""
+        name = "lenet" if self.model == "auto" else self.model
+        return {"model": registry.lookup("classifier", name, "model"), **super().parts()}
 
-        Raises:
-            GradusError: if a name or a key is unknown.
-        """
-        parts = {
-            "model": registry.lookup("classifier", "lenet" if self.model == "auto" else self.model, "model"),
-            "optimizer": registry.lookup("optimizer", self.optimizer),
-            "schedule": registry.lookup("schedule", self.schedule),
-        }
-        return settings_for(self.set, parts, FIXED)
+    def fixed(self) -> Sequence[str]:
+        """Return the options of parts that the data or another flag decides."""
+        return (*super().fixed(), "name", "classes", "channels", "image_size")
 
     def build(self, run: "Run") -> Build:
         """Return the learner, the source and what watches them."""
@@ -136,8 +103,10 @@ class Classify(Recipe):
             augment=None if self.augment == "none" else Augment(self.augment),
             device=run.device, rank=run.ranks.rank, world=run.ranks.world, workers=self.workers,
         )  # fmt: skip
-        steps = self.steps(source.batches_per_epoch)
-        update = self.updater(model, steps, run)
+        steps = self.planned_steps(source.batches_per_epoch)
+        network = model.network
+        parts = {"head": network.head, "trunk": network} if self.trunk_lr != 1 else {"": network}
+        update = self.updater(parts, steps, {"trunk": self.trunk_lr})
         learner = ClassifyImages(
             model, update, label_smoothing=self.label_smoothing, class_weights=self._class_weights(splits, run),
             frozen=[model.network.trunk] if self.freeze == "trunk" else [], classes=splits.classes, facts=facts,
@@ -157,16 +126,8 @@ class Classify(Recipe):
 
         return load_images(
             self.data, data_dir=self.data_dir, image_size=self.image_size, channels=self.channels,
-            val_fraction=self.val_fraction, test_fraction=self.test_fraction, seed=self.seed, limit=self.limit,
+            limit=self.limit, **self.division,
         )  # fmt: skip
-
-    def steps(self, per_epoch: int) -> int:
-        """Return how many steps the run has; by default ten epochs, or more to make 1,500 steps."""
-        if self.fast_dev_run:
-            return 2
-        if self.max_steps is not None:
-            return self.max_steps
-        return (self.max_epochs or max(10, math.ceil(LEAST_STEPS / per_epoch))) * per_epoch
 
     def model_for(self, splits: "ImageSplits", run: "Run") -> tuple["ImageModel", dict[str, Any]]:
         """Return the model, prepared on the device, and the facts that rebuild it."""
@@ -179,7 +140,7 @@ class Classify(Recipe):
             raise GradusError(f"--from {self.from_run}: that run holds no image classifier")
         facts = classify.describe(
             self.model if origin is None or self.model != "auto" else origin.facts["model"],
-            splits, self.settings()["model"], None if origin is None else origin.facts,
+            splits, self.settings()["model"], None if origin is None else origin.facts, self.heads,
         )  # fmt: skip
         with run.stream("init"):
             model = classify.fresh(facts, len(splits.classes))
@@ -191,34 +152,6 @@ class Classify(Recipe):
         model = model.to(memory_format=torch.channels_last)  # faster for grey images too
         return run.prepare(model), facts  # type: ignore[return-value]
 
-    def updater(self, model: "ImageModel", steps: int, run: "Run") -> "Updater":
-        """Return the Updater: weights decay, biases and norms do not; the trunk may have a rate of its own."""
-        from gradus.engine.updater import Updater
-        from gradus.optim.rule import make as make_rule
-        from gradus.optim.schedules import make as make_schedule
-
-        settings = self.settings()
-        rule = make_rule(self.optimizer, **settings["optimizer"], **({} if self.lr is None else {"lr": self.lr}))
-        updates = max(1, steps // self.accumulate)
-        schedule = make_schedule(
-            self.schedule, total_steps=updates, warmup_steps=int(self.warmup * updates), **settings["schedule"]
-        )
-        head = {id(p) for p in model.network.head.parameters()}
-        groups: dict[tuple[bool, bool], list[Any]] = {}
-        for p in model.parameters():
-            if p.requires_grad:
-                groups.setdefault(
-                    (self.trunk_lr != 1 and id(p) not in head, p.ndim < 2 and rule.weight_decay > 0), []
-                ).append(p)
-        described = [
-            {"params": members, "lr_scale": self.trunk_lr if trunk else 1.0, "weight_decay": 0.0 if flat else None}
-            for (trunk, flat), members in groups.items()
-        ]
-        return Updater(
-            described, rule, schedule=schedule, clip=self.clip, accumulate=self.accumulate, ema=self.ema,
-            scaler=self.precision == "fp16",
-        )  # fmt: skip
-
     def _class_weights(self, splits: "ImageSplits", run: "Run") -> Any:
         if self.class_weights == "none":
             return None
@@ -228,7 +161,7 @@ class Classify(Recipe):
         return (counts.sum() / (len(counts) * counts)).to(run.device)
 
     def _watchers(self, run: "Run", learner: "ClassifyImages", splits: "ImageSplits") -> Sequence[Any]:
-        from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime
+        from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime, Watched
         from gradus.vision import classify
 
         val = splits.val.take(range(min(2 * self.batch_size, len(splits.val)))) if self.fast_dev_run else splits.val
@@ -241,6 +174,7 @@ class Classify(Recipe):
         epochs = None if self.evaluate_every else 1
         watchers: list[Any] = [
             Evaluate(run, validate, every_steps=self.evaluate_every, every_epochs=epochs),
+            Watched(learner.update.schedule, self.monitor, mode),
             KeepBest(run, self.monitor, mode),
             Checkpoint(run, every_steps=self.checkpoint_every, every_epochs=None if self.checkpoint_every else 1),
         ]

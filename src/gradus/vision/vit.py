@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from gradus.canon import canon
 from gradus.errors import GradusError
-from gradus.nn.attention import TransformerBlock
 from gradus.nn.chain import chain
 from gradus.nn.classifier import Classifier
 from gradus.nn.initialisation import initialise, small_normal
+from gradus.nn.transformer import TransformerBlock
 
 __all__ = ["FORMS", "TokenTrunk", "interpolate_positions", "peer_names", "vit"]
 

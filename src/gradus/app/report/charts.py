@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from gradus.app.report.svg import Frame, Scale, compact, count, percent, percents, tag, text
 
-__all__ = ["Band", "Line", "confidence_histogram", "line_chart", "reliability_diagram"]
+__all__ = ["Band", "Line", "bar", "confidence_histogram", "line_chart", "reliability_diagram"]
 
 Points = Sequence[tuple[float, float]]
 MOST_POINTS = 500
@@ -159,13 +159,16 @@ def _mark(mark: tuple[float, float, str], x: Scale, y: Scale, frame: Frame) -> s
     )  # fmt: skip
 
 
-def reliability_diagram(confidence: Sequence[float], accuracy: Sequence[float], samples: Sequence[float]) -> str:
+def reliability_diagram(
+    confidence: Sequence[float], accuracy: Sequence[float], samples: Sequence[float], things: str = "images"
+) -> str:
     """Return a figure of accuracy against confidence, with the gap of every bin.
 
     Args:
         confidence: mean confidence of each bin.
         accuracy: share of right answers in each bin.
         samples: how many fell in each bin; empty bins are left out.
+        things: what is counted.
     """
     frame = Frame(left=48)
     x, y = frame.x(0, 1), frame.y(0, 1)
@@ -173,10 +176,10 @@ def reliability_diagram(confidence: Sequence[float], accuracy: Sequence[float], 
     parts = []
     for (left, right), sure, right_share, held in zip(pairwise(edges), confidence, accuracy, samples, strict=True):
         if held:
-            tip = f"confidence {percent(sure)}, right {percent(right_share)}, {count(held)} images"
+            tip = f"confidence {percent(sure)}, right {percent(right_share)}, {count(held)} {things}"
             look, few = "gap" if sure > right_share else "under", " few" if held < FEW else ""
-            parts.append(_bar(x, y, left, right, 0, min(right_share, sure), f"bar{few}", tip))
-            parts.append(_bar(x, y, left, right, min(right_share, sure), max(right_share, sure), look + few, tip))
+            parts.append(bar(x, y, left, right, 0, min(right_share, sure), f"bar{few}", tip))
+            parts.append(bar(x, y, left, right, min(right_share, sure), max(right_share, sure), look + few, tip))
     diagonal = tag("line", class_="ideal", x1=x(0), y1=y(0), x2=x(1), y2=y(1))
     axes = frame.axes(x, y, "confidence", lambda v: percent(v, 0), lambda v: percent(v, 0))
     label = "Share of right answers against confidence, in bins; perfect calibration is the diagonal"
@@ -185,11 +188,12 @@ def reliability_diagram(confidence: Sequence[float], accuracy: Sequence[float], 
     return tag("figure", caption, frame.drawing(axes, *parts, diagonal, label=label), class_="chart")
 
 
-def confidence_histogram(samples: Sequence[float]) -> str:
-    """Return a figure of how sure the model is, as shares of all images.
+def confidence_histogram(samples: Sequence[float], things: str = "images") -> str:
+    """Return a figure of how sure the model is, as shares of all images or rows.
 
     Args:
         samples: how many fell in each of the equal bins of confidence.
+        things: what is counted.
     """
     frame = Frame(left=48)
     total = sum(samples)
@@ -198,18 +202,19 @@ def confidence_histogram(samples: Sequence[float]) -> str:
     parts = []
     for i, (held, share) in enumerate(zip(samples, shares, strict=True)):
         left, right = i / len(samples), (i + 1) / len(samples)
-        tip = f"{percent(left, 0)} to {percent(right, 0)} sure: {count(held)} images"
-        parts.append(_bar(x, y, left, right, 0, share, "bar", tip) if held else "")
+        tip = f"{percent(left, 0)} to {percent(right, 0)} sure: {count(held)} {things}"
+        parts.append(bar(x, y, left, right, 0, share, "bar", tip) if held else "")
         if held:
             middle = x((left + right) / 2)
             parts.append(tag("text", count(held), class_="tick", x=middle, y=y(share) - 4, text_anchor="middle"))
     axes = frame.axes(x, y, "confidence", lambda v: percent(v, 0), lambda v: percent(v, 0))
-    label = f"How sure the model is: share of the {count(total)} images in each bin of confidence"
-    caption = tag("figcaption", tag("b", "How sure it is"), tag("span", tag("small", "share of the images")))
+    label = f"How sure the model is: share of the {count(total)} {things} in each bin of confidence"
+    caption = tag("figcaption", tag("b", "How sure it is"), tag("span", tag("small", f"share of the {things}")))
     return tag("figure", caption, frame.drawing(axes, *parts, label=label), class_="chart")
 
 
-def _bar(x: Scale, y: Scale, left: float, right: float, low: float, high: float, look: str, tip: str) -> str:
+def bar(x: Scale, y: Scale, left: float, right: float, low: float, high: float, look: str, tip: str) -> str:
+    """Return a bar between two places of x and two values, with words under the pointer."""
     at, top = x(left) + 1, y(high)
     width, height = x(right) - x(left) - 2, y(low) - top
     return tag("rect", class_=look, x=at, y=top, width=width, height=max(height, 0.0), data_tip=tip)

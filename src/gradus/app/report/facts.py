@@ -87,7 +87,10 @@ def read_facts(folder: RunFolder) -> RunFacts:
 
 def command(facts: RunFacts) -> str:
     """Return the words that start this run again."""
-    words = ["gradus", "train", str(facts.recipe)]
+    if str(facts.recipe).startswith("experiments/"):
+        words = ["gradus", "experiment", str(facts.recipe).removeprefix("experiments/")]
+    else:
+        words = ["gradus", "train", str(facts.recipe)]
     for key, value in facts.changed.items():
         flag = f"--{key.replace('_', '-')}"
         if isinstance(value, bool):
@@ -96,8 +99,11 @@ def command(facts: RunFacts) -> str:
             words += [flag, *map(str, value)]
         elif value is not None:
             words += [flag, str(value)]
-    if facts.members:
-        words += ["--seeds", str(len(facts.members))]
+    many = str(len(facts.members))
+    extra = {"ensemble": ["--ensemble", many], "fold": []}.get(facts.body.get("vary", "seed"), ["--seeds", many])
+    if facts.members and facts.body.get("vary") == "fold":
+        words[1] = "cross-validate"
+    words += extra if facts.members else []
     return shlex.join(words)
 
 

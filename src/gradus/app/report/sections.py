@@ -17,16 +17,17 @@ __all__ = ["calibration", "classes", "mistakes", "robustness"]
 COARSE = 100
 
 
-def classes(counts: np.ndarray, names: Sequence[str]) -> Section:
+def classes(counts: np.ndarray, names: Sequence[str], things: str = "images") -> Section:
     """Return the confusion matrix, the most frequent confusions and the table of the classes.
 
     Args:
         counts: rows are true classes, columns predictions.
         names: of the classes.
+        things: what is counted.
     """
     found = confusions(counts)
     total, wrong = int(counts.sum()), int(counts.sum() - np.trace(counts))
-    said = f"{count(wrong)} of {count(total)} images are taken for another class."
+    said = f"{count(wrong)} of {count(total)} {things} are taken for another class."
     if found and found[0][2] > 1:
         i, j, times = found[0]
         said += f" Most often {names[i]} is taken for {names[j]}: {times} of {counts[i].sum()} times."
@@ -40,12 +41,12 @@ def classes(counts: np.ndarray, names: Sequence[str]) -> Section:
     if rows:
         left += tag("h3", "Most frequent confusions", style="margin-top:28px")
         left += table(["true", "taken for", "times"], rows, label="The most frequent confusions")
-    right = tag("h3", "By class", class_="beside-caption") + _by_class(counts, names)
+    right = tag("h3", "By class", class_="beside-caption") + _by_class(counts, names, things)
     body = tag("div", tag("div", left), tag("div", right), class_="row wide")
     return Section("classes", "Classes", tag("p", text(said)) + body)
 
 
-def _by_class(counts: np.ndarray, names: Sequence[str]) -> str:
+def _by_class(counts: np.ndarray, names: Sequence[str], things: str) -> str:
     hits, true, guessed = np.diag(counts), counts.sum(1), counts.sum(0)
     wholes = (guessed, true, (true + guessed) / 2)
     shares = np.stack([hits / np.where(whole > 0, whole, 1) for whole in wholes])
@@ -56,11 +57,11 @@ def _by_class(counts: np.ndarray, names: Sequence[str]) -> str:
             shown = value(share, f"{share:.3f}")
             cells.append(tag("td", shown, class_="meter", style=f"--v:{share:.4f}", data_sort=f"{share:.6f}"))
         rows.append(tag("tr", *cells))
-    head = ["class", "images", "precision", "recall", "F1"]
+    head = ["class", things, "precision", "recall", "F1"]
     return table(head, rows, "sortable", "Precision, recall and F1 of every class")
 
 
-def calibration(measured: Measured) -> Section:
+def calibration(measured: Measured, things: str = "images") -> Section:
     """Return the reliability diagram and the histogram of confidence."""
     found = measured.reliability
     samples = found.samples.tolist()
@@ -71,12 +72,12 @@ def calibration(measured: Measured) -> Section:
     said = (
         f"On average the model is {percent(mean)} sure and {percent(right)} right: it is {verdict}. "
         "The expected calibration error (ECE) is the mean distance between the two, over bins of confidence. "
-        "Pale bars hold fewer than five images."
+        f"Pale bars hold fewer than five {things}."
     )
     facts = {"ECE": found.ece, "largest gap of a bin": found.mce, "Brier score": found.brier}
     listed = "".join(tag("dt", text(k)) + tag("dd", value(float(v), f"{float(v):.4f}")) for k, v in facts.items())
-    figures = reliability_diagram(found.confidence.tolist(), found.accuracy.tolist(), samples)
-    figures += confidence_histogram(samples)
+    figures = reliability_diagram(found.confidence.tolist(), found.accuracy.tolist(), samples, things)
+    figures += confidence_histogram(samples, things)
     numbers = tag("dl", listed, class_="pairs", style="align-self:center")
     return Section("calibration", "Calibration", tag("p", text(said)) + tag("div", figures, numbers, class_="row"))
 

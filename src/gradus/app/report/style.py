@@ -108,6 +108,10 @@ th button:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
 [aria-sort=ascending] button::after { content: " ↑"; } [aria-sort=descending] button::after { content: " ↓"; }
 td.meter { background: linear-gradient(90deg, var(--c0) calc(100% * var(--v)), var(--rule) 0) no-repeat
   calc(100% - 14px) 100% / 46px 2px; }
+.plot img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px;
+  outline: 1px solid var(--rule); }
+.point { fill: var(--c0); fill-opacity: .45; } .mean { stroke: var(--ink); stroke-dasharray: 2 3; }
+pre.said { overflow: auto; max-height: 640px; font-size: 13px; line-height: 1.45; }
 tr.usual { color: var(--muted); }
 .beside-caption { min-height: 36px; display: flex; align-items: end; }
 .scroll + .aside { margin-top: 12px; }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Frame", "Scale", "compact", "count", "number", "percent", "percents", "seconds", "tag", "text"]
+__all__ = ["THIN", "Frame", "Scale", "compact", "count", "number", "percent", "percents", "seconds", "tag", "text"]
 
 THIN = "\u202f"
 

@@ -7,6 +7,7 @@ from gradus.app.report.charts import Band, Line, line_chart
 from gradus.app.report.facts import RunFacts, command
 from gradus.app.report.page import Section, pairs, table, value
 from gradus.app.report.svg import Frame, compact, count, percent, seconds, tag, text
+from gradus.app.report.told import STEMS
 from gradus.engine.group import interval
 
 __all__ = [
@@ -33,7 +34,8 @@ def charts(names: Sequence[str]) -> list[str]:
 
 def titled(stem: str) -> str:
     """Return what a chart of a metric is called."""
-    return {"lr": "Learning rate", "grad_norm": "Gradient norm"}.get(stem, stem.capitalize())
+    names = {"lr": "Learning rate", "grad_norm": "Gradient norm", **STEMS}
+    return names.get(stem, stem.capitalize())
 
 
 def training(facts: RunFacts) -> Section:
@@ -153,7 +155,7 @@ def recipe(facts: RunFacts) -> Section:
         said = tag("p", "This run was driven from Python; its options are those that the program gave.")
     else:
         button = tag("button", "Copy", type="button")
-        said = tag("p", "This command trains the same again:")
+        said = tag("p", "This command does the same again:")
         said += tag("div", tag("pre", tag("code", text(command(facts)))) + button, class_="command")
     rows = []
     for changed in (True, False):

@@ -1,0 +1,183 @@
+"""`load_table`: a name or a CSV file in; train, val and test out, by rows, without leaks.
+
+Rows that are equal in every column stay on one side of a split; where the target is a class, every class is divided in
+proportion.
+"""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from gradus import canon
+from gradus.data.download import digest
+from gradus.data.splits import divide, hold_out, thin
+from gradus.data.table import Table, TableSplits, schema_of
+from gradus.data.table_columns import MISSING
+from gradus.data.table_reading import RawTable, read_csv
+from gradus.data.table_sets import NamedTable
+from gradus.errors import GradusError, nearest
+
+__all__ = ["load_table"]
+
+Rows = Int64[Tensor, "_"]
+
+
+def load_table(
+    data: str,
+    *,
+    target: str | None = None,
+    task: Literal["classify", "regress"] = "classify",
+    data_dir: str | Path | None = None,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    drop: Collection[str] = (),
+    categorical: Collection[str] = (),
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
+    limit: int | None = None,
+) -> TableSplits:
+    """Return the splits of a registered table or of a CSV file.
+
+    Args:
+        data: a registered name or the path of a CSV file; a name wins, `./name` is always a file.
+        target: the column to predict; a registered table knows its own.
+        task: whether the target is a class or a number.
+        data_dir: where to look first for the files of a registered table.
+        header: whether the first row has the names; None finds out.
+        delimiter: between fields; None finds out.
+        drop: columns to leave out.
+        categorical: columns whose numbers are categories.
+        val_fraction: share of the rows for val.
+        test_fraction: share for test, where the data has no test rows of its own.
+        seed: of the splits.
+        folds: for cross-validation: of all rows outside a fixed test set, one of this many parts becomes test.
+        fold: which part.
+        limit: the most rows of each split; None for all.
+
+    Raises:
+        GradusError: if there is no such data or column, or it cannot be used, naming row and column.
+    """
+    found = _opened(data, data_dir, header, delimiter)
+    target = _known(target or found.target, found.raw, "--target")
+    left_out = _left_out(found, target, drop, categorical)
+    raw, parts, notes = _with_target(found, target)
+    schema, more = schema_of(
+        raw, target, classes=task == "classify", drop=left_out, categorical=categorical, delimiter=delimiter or ""
+    )
+    table = Table(schema, schema.values(raw), schema.targets(raw), torch.arange(len(raw)))
+    labels = table.target if schema.classes else torch.zeros(len(table), dtype=torch.int64)
+    parts = _divided(table, labels, parts, {"val": val_fraction, "test": test_fraction}, seed, folds, fold)
+    parts = _thinned(parts, labels, limit, seed)
+    mark = hashlib.sha256(f"{found.fingerprint}/{target}/{sorted(left_out)}/{sorted(categorical)}".encode())
+    return TableSplits(table, parts, data, mark.hexdigest(), (*notes, *more))
+
+
+def _opened(data: str, data_dir: str | Path | None, header: bool | None, delimiter: str | None) -> NamedTable:
+    """Return a registered table, or a CSV file as one that knows no target."""
+    looks_like_a_path = data.startswith((".", "~")) or os.sep in data
+    if not looks_like_a_path and data.replace("_", "-").lower() in {n.replace("_", "-") for n in canon.names("table")}:
+        return canon.find("table", data)(data_dir=data_dir)
+    path = Path(data).expanduser()
+    if not looks_like_a_path and not path.exists():
+        raise GradusError(f"there is no table and no file {data!r}{nearest(data, canon.names('table'))}")
+    raw = read_csv(path, header=header, delimiter=delimiter)
+    if len(raw.names) < 2:
+        raise GradusError(f"{path} has one column only: name what separates its fields with --delimiter")
+    return NamedTable(raw, "", digest(path))
+
+
+def _known(name: str, raw: RawTable, flag: str) -> str:
+    """Return a column's name if the table has it."""
+    if not name:
+        shown = ", ".join(raw.names[:20]) + (", …" if len(raw.names) > 20 else "")
+        raise GradusError(f"name the column to predict with --target; {raw.name} has {shown}")
+    if name not in raw.names:
+        raise GradusError(f"{flag}: {raw.name} has no column {name!r}{nearest(name, raw.names)}")
+    return name
+
+
+def _left_out(found: NamedTable, target: str, drop: Collection[str], categorical: Collection[str]) -> dict[str, str]:
+    """Return the columns to leave out, and why; the target never is."""
+    for flag, names in (("--drop", drop), ("--categorical", categorical)):
+        for name in names:
+            _known(name, found.raw, flag)
+    if target in drop:
+        raise GradusError(f"--drop {target}: that is the column to predict; leave it in, or name another --target")
+    asked = {**dict.fromkeys(found.leave_out, "as the data says"), **dict.fromkeys(drop, "--drop")}
+    return {name: why for name, why in asked.items() if name != target}
+
+
+def _with_target(found: NamedTable, target: str) -> tuple[RawTable, dict[str, Rows], list[str]]:
+    """Return the rows whose target is there, the splits that the data fixes, and a note on what is gone."""
+    raw = found.raw
+    keep = [i for i, text in enumerate(raw.column(target)) if text.lower() not in MISSING]
+    if not keep:
+        raise GradusError(f"column {target!r} of {raw.name} is empty: name another with --target")
+    gone = len(raw) - len(keep)
+    notes = [f"{gone:,} rows without {target} left out"] if gone else []
+    bound = found.test_from if found.test_from is not None else len(raw)
+    trained = sum(i < bound for i in keep)
+    parts = {"train": torch.arange(trained)}
+    if found.test_from is not None:
+        parts["test"] = torch.arange(trained, len(keep))
+    if not gone:
+        return raw, parts, notes
+    lines: Sequence[int] = [raw.lines[i] for i in keep] if raw.lines else ()
+    return RawTable(raw.name, raw.names, [raw.rows[i] for i in keep], lines, raw.header), parts, notes
+
+
+def _divided(
+    table: Table,
+    labels: Int64[Tensor, " rows"],
+    fixed: dict[str, Rows],
+    shares: dict[str, float],
+    seed: int,
+    folds: int | None,
+    fold: int,
+) -> dict[str, Rows]:
+    """Return train, val and test: those that the data fixes, the others taken out of train by seed."""
+    marks = torch.cat([table.values, table.target.double()[:, None]], 1).numpy()
+    contents = [row.tobytes() for row in marks]
+    if folds is not None:
+        pool = fixed["train"]
+        rest, held = hold_out(labels[pool], [contents[i] for i in pool.tolist()], folds, fold, seed)
+        fixed = {"train": pool[rest], "test": pool[held]}
+    lacking = {part: share for part, share in shares.items() if part not in fixed}
+    train = fixed["train"]
+    own = [contents[i] for i in train.tolist()]
+    classes = table.schema.classes or (table.schema.target,)
+    _require_enough(labels[train], own, sum(share > 0 for share in lacking.values()), table)
+    found = divide(labels[train], own, lacking, seed, classes)
+    return {**fixed, **{part: train[rows] for part, rows in found.items()}}
+
+
+def _thinned(parts: dict[str, Rows], labels: Int64[Tensor, " rows"], limit: int | None, seed: int) -> dict[str, Rows]:
+    """Return at most `limit` rows of each part."""
+    if limit is None:
+        return parts
+    if limit < 1:
+        raise GradusError(f"a limit of {limit} leaves no rows: give a positive number or leave it out")
+    return {part: thin(labels, rows, limit, seed) for part, rows in parts.items()}
+
+
+def _require_enough(labels: Int64[Tensor, " rows"], contents: Sequence[bytes], parts: int, table: Table) -> None:
+    """Require different rows of every class for train and for each part that is taken out of it."""
+    counts = [0] * (len(table.schema.classes) or 1)
+    for content, label in dict(zip(contents, labels.tolist(), strict=True)).items():
+        counts[label] += bool(content)
+    for label, count in enumerate(counts):
+        if 0 < count <= parts or (count == 0 and not table.schema.classes):
+            whose = f" of class {table.schema.classes[label]!r}" if table.schema.classes else ""
+            raise GradusError(
+                f"there are only {count} different rows{whose}, too few to divide into {parts + 1} parts: add some, "
+                "or set --val-fraction or --test-fraction to 0"
+            )

@@ -1,0 +1,156 @@
+"""What attention computes, as functions on queries, keys and values of shape (batch, heads, tokens, width).
+
+    full    softmax(Q Kᵀ / √d) V                                   O(T²) time, fused kernels
+    local   the same over |i − j| ≤ w, or over a square on a grid  O(T w)
+    linear  φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ_j φ(K_j)),  φ = elu + 1       O(T d²)
+
+A causal token sees itself and those before it. A mask is true where a query may look.
+
+References:
+    Vaswani et al. 2017, Attention is all you need. Beltagy et al. 2020, Longformer: the long-document transformer.
+    Ramachandran et al. 2019, Stand-alone self-attention in vision models. Katharopoulos et al. 2020, Transformers are
+    RNNs.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gradus.errors import GradusError
+
+__all__ = ["Heads", "Mask", "full", "linear", "local", "local_2d"]
+
+Heads = Float[Tensor, "batch heads _ _"]
+Mask = Bool[Tensor, "#batch #heads #queries keys"]
+
+CHUNK = 64
+
+
+def full(
+    query: Heads, key: Heads, value: Heads, *, mask: Mask | None = None, causal: bool = False, dropout: float = 0.0
+) -> Heads:
+    """Return softmax(Q Kᵀ / √d) V through torch's fused kernels; fewer queries than keys are those of the last tokens.
+
+    Args:
+        query: Q; (batch, heads, queries, width).
+        key: K; (batch, heads, keys, width).
+        value: V; (batch, heads, keys, width of values).
+        mask: true where a query may look.
+        causal: a query sees no later key.
+        dropout: probability of dropping a weight.
+    """
+    queries, keys = query.shape[-2], key.shape[-2]
+    if causal and (mask is not None or queries != keys):
+        if queries > 1 or mask is not None:
+            seen = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+            mask = seen if mask is None else mask & seen
+        causal = False
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
+
+
+def local(
+    query: Heads, key: Heads, value: Heads, *, window: int, causal: bool = False, mask: Mask | None = None,
+    dropout: float = 0.0,
+) -> Heads:  # fmt: skip
+    """Return attention over the keys within a window, in blocks of its size.
+
+    Args:
+        query: Q; as many as there are keys.
+        key: K.
+        value: V.
+        window: w; a query sees the keys |i − j| ≤ w, a causal one i − w ≤ j ≤ i.
+        causal: a query sees no later key.
+        mask: true for the keys that may be looked at at all, (batch, 1, 1, keys).
+        dropout: probability of dropping a weight.
+
+    Raises:
+        GradusError: for a window below one, or another number of queries than of keys.
+    """
+    tokens = query.shape[-2]
+    if window < 1 or key.shape[-2] != tokens:
+        raise GradusError(f"local attention needs a window of at least 1 and as many queries as keys, not {window}")
+    blocks = -(-tokens // window)
+    pad = blocks * window - tokens
+    after = 0 if causal else window
+    there = torch.ones(1, 1, 1, tokens, dtype=torch.bool, device=query.device) if mask is None else mask
+    if there.shape[-2] != 1:
+        raise GradusError("local attention takes a mask over keys only, of shape (batch, 1, 1, keys)")
+    spans = [F.pad(x, (0, 0, window, pad + after)).unfold(-2, 2 * window + after, window) for x in (key, value)]
+    near_keys, near_values = (x.transpose(-1, -2) for x in spans)
+    seen = F.pad(there.squeeze(-2), (window, pad + after)).unfold(-1, 2 * window + after, window)
+    i = torch.arange(window, device=query.device)[:, None]
+    j = torch.arange(2 * window + after, device=query.device)[None] - window
+    near = (j >= i - window) & (j <= (i if causal else i + window))
+    allowed = near & seen[..., None, :]
+    # A padded query sees nothing; let it see something, lest its softmax be NaN. It is cut off below.
+    allowed = allowed | ~allowed.any(-1, keepdim=True)
+    blocked = F.pad(query, (0, 0, 0, pad)).unflatten(-2, (blocks, window))
+    found = F.scaled_dot_product_attention(blocked, near_keys, near_values, allowed, dropout)
+    return found.flatten(-3, -2)[..., :tokens, :]
+
+
+def local_2d(
+    query: Heads, key: Heads, value: Heads, *, grid: tuple[int, int], radius: int, dropout: float = 0.0
+) -> Heads:
+    """Return attention over a square neighbourhood of tokens that stand on a grid, row by row.
+
+    Args:
+        query: Q, (batch, heads, height · width, d).
+        key: K.
+        value: V.
+        grid: height and width.
+        radius: r; a query sees the (2r + 1)² tokens around it that exist.
+        dropout: probability of dropping a weight.
+
+    Raises:
+        GradusError: if the grid has another number of tokens.
+    """
+    height, width = grid
+    if query.shape[-2] != height * width:
+        raise GradusError(f"a grid of {height} × {width} has {height * width} tokens, not {query.shape[-2]}")
+    near_keys, near_values = (_around(x, grid, radius) for x in (key, value))
+    there = _around(query.new_ones(1, 1, height * width, 1), grid, radius)[..., 0].bool()
+    found = F.scaled_dot_product_attention(query[..., None, :], near_keys, near_values, there[..., None, :], dropout)
+    return found.squeeze(-2)
+
+
+def _around(x: Tensor, grid: tuple[int, int], radius: int) -> Float[Tensor, "batch heads tokens near width"]:
+    """Return the features of every token's neighbourhood, zero beyond the edges."""
+    side = 2 * radius + 1
+    image = F.pad(x.unflatten(-2, grid), (0, 0, radius, radius, radius, radius))
+    return image.unfold(-3, side, 1).unfold(-3, side, 1).flatten(-2).transpose(-1, -2).flatten(2, 3)
+
+
+def linear(query: Heads, key: Heads, value: Heads, *, causal: bool = False, mask: Mask | None = None) -> Heads:
+    """Return attention with the kernel φ(q) · φ(k) in place of exp(q · k / √d): linear in the number of tokens.
+
+    The causal form sums over chunks of 64 tokens, quadratic within and a running state between them.
+
+    Args:
+        query: Q; as many as there are keys where it is causal.
+        key: K.
+        value: V.
+        causal: a query sees no later key.
+        mask: true for the keys that may be looked at, (batch, 1, 1, keys).
+
+    Raises:
+        GradusError: for a mask that differs between queries.
+    """
+    q, k = F.elu(query) + 1, F.elu(key) + 1
+    if mask is not None:
+        if mask.shape[-2] != 1:
+            raise GradusError("linear attention takes a mask over keys only, of shape (batch, 1, 1, keys)")
+        k = k * mask.transpose(-1, -2).to(k.dtype)
+    if not causal:
+        state = k.transpose(-1, -2) @ value
+        return (q @ state) / (q @ k.sum(-2)[..., None])
+    tokens = q.shape[-2]
+    pad = -tokens % CHUNK
+    ones = torch.cat([value, value.new_ones(*value.shape[:-1], 1)], -1)  # the normaliser is one more feature
+    q, k, v = (F.pad(x, (0, 0, 0, pad)).unflatten(-2, (-1, CHUNK)) for x in (q, k, ones))
+    added = k.transpose(-1, -2) @ v
+    before = added.cumsum(2) - added
+    within = (q @ k.transpose(-1, -2)).tril() @ v
+    found = (q @ before + within).flatten(2, 3)[..., :tokens, :]
+    return found[..., :-1] / found[..., -1:]

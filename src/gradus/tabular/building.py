@@ -1,0 +1,129 @@
+"""The parts of a run on a table, as its recipe asks for them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from gradus.data.sources import TensorSource
+from gradus.data.table import Table, TableSplits
+from gradus.engine.recipe import Build
+from gradus.engine.run import Run
+from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime, Watched
+from gradus.tabular.encoder import Encoder, fit_encoder
+from gradus.tabular.fitting import Part, fitted
+from gradus.tabular.learning import Facts, FitTable, TrainTable
+from gradus.tabular.network import TableNetwork
+from gradus.tabular.recipes import TableRecipe
+
+__all__ = ["build"]
+
+RARELY = 50  # an epoch of a small table is a step or two, too short to evaluate and save after each
+
+
+def build(recipe: TableRecipe, run: Run) -> Build:
+    """Return the learner, the source and what watches them."""
+    splits = recipe.splits()
+    train = splits.train
+    encoder = fit_encoder(train, recipe.cross)
+    features, weights = encoder(train.values), recipe.weights(splits)
+    facts = Facts(splits.schema, encoder)
+    if not (recipe.at_once or splits.classes):
+        facts = facts._replace(centre=float(train.target.mean()), scale=float(train.target.std(correction=0)) or 1.0)
+    learner: FitTable | TrainTable
+    if recipe.at_once:
+        tensors = _tensors(features, train.target, weights)
+        learner = FitTable(_fit(recipe, splits, encoder), facts, splits.fingerprint)
+        source = TensorSource(tensors, batch_size=len(train), shuffle=False)
+        steps = 1
+    else:
+        target = train.target if splits.classes else ((train.target - facts.centre) / facts.scale).float()
+        tensors = _tensors(features.float(), target, None if weights is None else weights.float())
+        source = TensorSource(
+            tensors, batch_size=min(recipe.batch_size, len(train)), seed=run.streams.derive("data"),
+            device=run.device, rank=run.ranks.rank, world=run.ranks.world,
+        )  # fmt: skip
+        steps = recipe.planned_steps(source.batches_per_epoch)
+        learner = _network_learner(recipe, run, facts, steps, splits.fingerprint)
+    rows = {part: len(members) for part, members in splits.parts.items()}
+    notes = {
+        "model": recipe.model, "columns": _counted(splits), "features": encoder.width, "train": rows["train"],
+        "val": rows["val"], "test": rows["test"], "steps": steps, "data": splits.fingerprint[:12],
+        **({"classes": len(splits.classes)} if splits.classes else {}),
+        **({"note": "; ".join(splits.notes)} if splits.notes else {}),
+    }  # fmt: skip
+    return Build(learner, source, steps, _watchers(recipe, run, learner, splits.val, source.batches_per_epoch), notes)
+
+
+def _counted(splits: TableSplits) -> str:
+    """Return how many columns of each kind are used."""
+    kinds = Counter(column.kind for column in splits.schema.used)
+    return " + ".join(f"{count} {kind}" for kind, count in kinds.items())
+
+
+def _tensors(
+    features: Float[Tensor, "rows features"], target: Shaped[Tensor, " rows"], weights: Float[Tensor, " rows"] | None
+) -> dict[str, Tensor]:
+    more = {} if weights is None else {"weights": weights}
+    return {"features": features, "target": target, **more}
+
+
+def _fit(recipe: TableRecipe, splits: TableSplits, encoder: Encoder) -> Any:
+    """Return what fits all training rows at once."""
+    given = {key: value for key in ("alpha", "max_depth") if (value := getattr(recipe, key)) is not None}
+    settings = {**recipe.settings()["model"], **given}
+    if recipe.model == "tree":
+        settings |= {"min_leaf": recipe.min_leaf, "criterion": recipe.criterion}
+    if len(splits.classes) and recipe.model != "logistic":
+        settings["classes"] = len(splits.classes)
+    val = Part(encoder(splits.val.values), splits.val.target)
+
+    def fit(batch: Mapping[str, Tensor]) -> Any:
+        train = Part(batch["features"], batch["target"])
+        found, chosen = fitted(recipe.model, train, val, settings, batch.get("weights"))
+        return found, {key: value for key, value in chosen.items() if key != "classes"}
+
+    return fit
+
+
+def _network_learner(recipe: TableRecipe, run: Run, facts: Facts, steps: int, fingerprint: str) -> TrainTable:
+    with run.stream("init"):
+        network = TableNetwork(
+            facts.encoder.width, len(facts.schema.classes) or 1, groups=facts.encoder.groups(),
+            embedding=recipe.embedding, hidden=recipe.hidden, activation=recipe.activation, dropout=recipe.dropout,
+            norm=recipe.norm,
+        )  # fmt: skip
+    network = run.prepare(network)  # type: ignore[assignment]
+    return TrainTable(network, recipe.updater(network, steps), facts, fingerprint)
+
+
+def _watchers(
+    recipe: TableRecipe, run: Run, learner: FitTable | TrainTable, val: Table, per_epoch: int
+) -> Sequence[Any]:
+    """Return what evaluates, keeps the best, saves and stops."""
+    facts, often = learner.facts, max(per_epoch, RARELY)
+    watchers: list[Any] = []
+    if len(val):
+        features = facts.encoder(val.values)
+        metric, mode = recipe.best
+
+        def validate() -> dict[str, float]:
+            with learner.averaged(), run.autocast(), torch.inference_mode():
+                network = learner.network
+                outputs = network(features.to(next(network.parameters()))).double().cpu()
+                return recipe.measure(outputs * facts.scale + facts.centre, val, "val")
+
+        watchers += [
+            Evaluate(run, validate, every_steps=recipe.evaluate_every or often),
+            *([Watched(learner.update.schedule, metric, mode)] if isinstance(learner, TrainTable) else []),
+            KeepBest(run, metric, mode),
+        ]
+        if recipe.patience is not None:
+            watchers.append(EarlyStopping(metric, recipe.patience, mode))
+    watchers.append(Checkpoint(run, every_steps=recipe.checkpoint_every or often))
+    if recipe.max_time is not None:
+        watchers.append(MaxTime(run, recipe.max_time))
+    return watchers
