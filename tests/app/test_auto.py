@@ -49,7 +49,7 @@ def chosen(home, flowers):
 
 
 def test_digits_are_learned_within_seconds(cli, tmp_path):
-    told = cli("train", "--auto", "--data", "digits", "--max-time", 12, "--quiet", "--json", "--runs-dir", tmp_path)
+    told = cli("train", "--auto", "--data", "digits", "--max-time", 15, "--quiet", "--json", "--runs-dir", tmp_path)
     assert told.code == 0
     found = cli("evaluate", "auto-1", "--runs-dir", tmp_path, "--json").json
     assert found["metrics"]["test/accuracy"] >= 0.95
@@ -189,7 +189,7 @@ def test_the_plan_keeps_to_its_time_and_drops_what_it_cannot_afford():
 
 def test_ties_go_to_the_smaller_loss_and_what_diverged_never_wins(tmp_path, monkeypatch):
     rows = [{"val/accuracy": 0.9, "val/loss": 0.4}, {"val/accuracy": 0.9, "val/loss": 0.3}, {}, {"val/accuracy": 0.8}]
-    monkeypatch.setattr("gradus.app.choosing._scores", lambda group: rows)
+    monkeypatch.setattr("gradus.app.choosing._scores", lambda group, auto: rows)
     auto = {
         "metric": "val/accuracy",
         "sign": 1,
@@ -200,6 +200,33 @@ def test_ties_go_to_the_smaller_loss_and_what_diverged_never_wins(tmp_path, monk
     assert _choose(RunFolder(tmp_path), auto, 1.0)["best"] == 1
     rows = [{"val/mse": 3.0}, {"val/mse": float("nan")}, {"val/mse": 2.0}, {}]
     assert _choose(RunFolder(tmp_path), {**auto, "metric": "val/mse", "sign": -1}, 1.0)["best"] == 2
+
+
+def test_a_candidate_that_fails_is_told_and_the_others_go_on(chosen, home, cli, tmp_path, monkeypatch):
+    from gradus.app import choosing
+
+    group, learn = tmp_path / "some", choosing.learn
+    shutil.copytree(home / "flowers", group)
+    shutil.rmtree(group / "members" / "0")
+
+    def failing(recipe, folder, launch):
+        if folder.path.name == "0":
+            raise GradusError("the loss is not finite")
+        return learn(recipe, folder, launch)
+
+    monkeypatch.setattr(choosing, "learn", failing)
+    told = cli("resume", "some", "--quiet", "--json", "--runs-dir", tmp_path)
+    assert told.code == 0
+    assert told.json["choice"]["failed"] == {"softmax": "the loss is not finite"}
+    assert told.json["choice"]["best"] != 0
+    assert "the loss is not finite" in cli("show", "some", "--runs-dir", tmp_path).out
+
+
+def test_two_processes_do_not_choose_at_once(chosen, home, cli):
+    with RunFolder(home / "flowers").locked():
+        told = cli("resume", "flowers", "--quiet", "--runs-dir", home)
+    assert told.code == 2
+    assert "another process" in told.err
 
 
 def test_an_unreadable_choice_is_one_sentence(tmp_path):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.pages import Page
 from gradus.app.report.charts import Line, line_chart
 from gradus.app.report.facts import command, read_facts
 from gradus.app.report.matrix import confusion_figure, confusions, seriated
@@ -18,38 +18,6 @@ from gradus.app.report.measure import Effort, wilson
 from gradus.app.report.sections import classes
 from gradus.app.report.svg import Scale, compact, tag
 from gradus.engine.folder import RunFolder, digest
-
-VOID = {"meta", "img", "input", "br", "link"}
-
-
-class Page(HTMLParser):
-    """What a page holds: its tags, the text of each section, the values given for programs; balanced or not."""
-
-    def __init__(self, markup):
-        super().__init__()
-        self.open, self.tags, self.values, self.words, self.section = [], [], [], {}, ""
-        self.feed(markup)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, name, attrs):
-        self.tags.append((name, dict(attrs)))
-        if name == "section":
-            self.section = dict(attrs)["id"]
-        if name == "data":
-            self.values.append(float(dict(attrs)["value"]))
-        if name not in VOID:
-            self.open.append(name)
-
-    def handle_endtag(self, name):
-        assert self.open.pop() == name, f"</{name}> closes nothing"
-        self.section = "" if name == "section" else self.section
-
-    def handle_data(self, text):
-        self.words[self.section] = self.words.get(self.section, "") + text
-
-    def all(self, name, look=None):
-        return [a for n, a in self.tags if n == name and (look is None or look in (a.get("class") or "").split())]
 
 
 def copied(run, path, **changed):

@@ -5,8 +5,8 @@ import io
 import json
 
 import pytest
-from tests.app.test_report import Page
 
+from app.pages import Page
 from gradus.app.cli import main
 from gradus.app.report.scatter import BINS, bars, residual_histogram, scatter
 

@@ -100,7 +100,7 @@ def test_contract():
 
 
 def test_perfect_and_hopeless_detectors():
-    boxes, _, _, true, true_labels = scenes(12, 2)
+    true, true_labels = scenes(12, 2)[3:]
     scores = torch.full(true_labels.shape, 0.5)
     perfect, hopeless = MeanAveragePrecision(2), MeanAveragePrecision(2)
     perfect.update(true, scores, true_labels, true, true_labels)

@@ -183,7 +183,7 @@ def test_inception_score_runs_from_1_to_the_number_of_classes():
 def test_splits_of_the_inception_score_are_scored_apart():
     score = InceptionScore(4, splits=3, from_logits=False)
     score.update(torch.eye(4)[[0, 1, 2, 3]], torch.tensor([0, 0, 1, 1]))
-    score.update(torch.eye(4), 0)
+    score.update(torch.eye(4)[2:], 0)
     found = score.compute()
     assert found.by_split[:2].tolist() == pytest.approx([4, 2])
     assert math.isnan(found.by_split[2])
@@ -243,6 +243,9 @@ def test_average_play_is_what_counts():
     for action in range(3):
         game.update(torch.tensor([action]), torch.tensor([action]))
         assert float(game.compute().exploitability) == pytest.approx([1, 0.5, 0][action], abs=1e-12)
+    game.update(torch.tensor([3]), torch.tensor([0]))
+    with pytest.raises(GradusError, match="outside the game"):
+        game.compute()
 
 
 def test_states_stay_small():

@@ -113,6 +113,11 @@ def test_proportional_integral_control_meets_the_tolerance_too():
     assert solve(oscillator, vector(1, 0), vector(0, 20), options={"max_step": 0.1}).statistics.accepted >= 200
 
 
+def test_a_component_that_stays_zero_needs_no_absolute_tolerance():
+    found = solve(lambda t, y: -y, vector(1, 0), vector(0, 1), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(found.y[-1], vector(math.exp(-1), 0), rtol=1e-5, atol=0)
+
+
 def test_dense_output_is_the_solution_everywhere_and_joins_up():
     found = solve(oscillator, vector(1, 0), vector(0, 6), rtol=1e-9, atol=1e-9, dense=True)
     t = torch.linspace(0, 6, 97, dtype=DOUBLE)

@@ -16,16 +16,29 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from gradus import canon
-from gradus.engine.recipe import Recipe, recipe_class
+from gradus.engine.recipe import Build, Recipe, recipe_class
 from gradus.errors import GradusError, nearest
 
-__all__ = ["CANDIDATES", "Candidate", "Pace", "Planned", "Task", "candidates", "plan", "rehearse", "task_of"]
+__all__ = [
+    "CANDIDATES",
+    "Candidate",
+    "Pace",
+    "Planned",
+    "Task",
+    "candidates",
+    "plan",
+    "rehearse",
+    "rehearse_all",
+    "task_of",
+]
 
 SMALL = 40  # the longest side of images that small networks are made for
 MOST_CLASSES = 20  # whole numbers with more values than this are taken for quantities
 FEW_ROWS = 2000  # for the rehearsal of a method with an answer
 EVALUATIONS = 12
-LEAST_STEPS = 1500
+LEAST_STEPS = 1500  # are never too few, and as many are no waste on small data
+WORTHLESS = 100  # steps, below which nothing is learned whatever the epochs
+REHEARSING = 0.15  # the part of the time after which no further candidate is rehearsed
 USED = 0.8  # the part of the time that is planned; the rest is for a machine that is slower than in the rehearsal
 
 
@@ -76,31 +89,31 @@ NETWORK = {"model": "mlp", "schedule": "one_cycle", "lr": 0.003}
 # Cheap ones first: what they leave of the time goes to the others.
 CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     "small grey images": (
-        Candidate("lenet", {**GENTLE, "model": "lenet", "lr": 0.003}, (2, 80)),
-        Candidate("resnet20", {**GENTLE, "model": "resnet20", "lr": 0.003}, (5, 40), 2.0),
+        Candidate("lenet", {**GENTLE, "model": "lenet", "lr": 0.003}, (10, 80)),
+        Candidate("resnet20", {**GENTLE, "model": "resnet20", "lr": 0.003}, (10, 40), 2.0),
     ),
     "small colour images": (
-        Candidate("lenet, mirrored", {**MIRRORED, "model": "lenet", "lr": 0.003}, (2, 80)),
-        Candidate("resnet20", {**GENTLE, "model": "resnet20", "lr": 0.003}, (5, 40), 2.0),
-        Candidate("resnet20, mirrored", {**MIRRORED, "model": "resnet20", "lr": 0.003}, (5, 60), 3.0),
+        Candidate("lenet, mirrored", {**MIRRORED, "model": "lenet", "lr": 0.003}, (10, 80)),
+        Candidate("resnet20", {**GENTLE, "model": "resnet20", "lr": 0.003}, (10, 40), 2.0),
+        Candidate("resnet20, mirrored", {**MIRRORED, "model": "resnet20", "lr": 0.003}, (10, 60), 3.0),
     ),
     "large images": (
-        Candidate("lenet, 32 pixels", {**GENTLE, "model": "lenet", "image_size": 32, "lr": 0.003}, (2, 80)),
-        Candidate("resnet20, 64 pixels", {**GENTLE, "model": "resnet20", "image_size": 64, "lr": 0.003}, (4, 60), 2.0),
-        Candidate("resnet18", {**MIRRORED, "model": "resnet18", "lr": 0.001}, (4, 60), 3.0),
+        Candidate("lenet, 32 pixels", {**GENTLE, "model": "lenet", "image_size": 32, "lr": 0.003}, (10, 80)),
+        Candidate("resnet20, 64 pixels", {**GENTLE, "model": "resnet20", "image_size": 64, "lr": 0.003}, (10, 60), 2.0),
+        Candidate("resnet18", {**MIRRORED, "model": "resnet18", "lr": 0.001}, (10, 60), 3.0),
     ),
     "a table with classes": (
         Candidate("softmax", {"model": "softmax"}),
         Candidate("tree", {"model": "tree"}),
-        Candidate("network", {**NETWORK, "dropout": 0.1}, (2, 60)),
-        Candidate("wide network", {**NETWORK, "hidden": (256, 256), "dropout": 0.3}, (2, 60)),
+        Candidate("network", {**NETWORK, "dropout": 0.1}, (5, 60)),
+        Candidate("wide network", {**NETWORK, "hidden": (256, 256), "dropout": 0.3}, (5, 60)),
     ),
     "a table with numbers": (
         Candidate("ridge", {"model": "ridge"}),
         Candidate("lasso", {"model": "lasso"}),
         Candidate("tree", {"model": "tree"}),
-        Candidate("network", {**NETWORK, "dropout": 0.1}, (2, 100)),
-        Candidate("wide network", {**NETWORK, "hidden": (256, 256), "dropout": 0.2}, (2, 100)),
+        Candidate("network", {**NETWORK, "dropout": 0.1}, (5, 100)),
+        Candidate("wide network", {**NETWORK, "hidden": (256, 256), "dropout": 0.2}, (5, 100)),
     ),
 }
 
@@ -216,6 +229,23 @@ class Pace:
         return int((seconds - self.begin - self.evaluations(seconds) * self.evaluation) / self.step)
 
 
+def rehearse_all(found: Sequence[tuple[Candidate, Recipe]], size: int, seconds: float) -> list[Pace]:
+    """Return the paces of the first candidates, of as many as can be rehearsed in a part of the time; of one at least.
+
+    Args:
+        found: candidates, cheap ones first.
+        size: examples that they are going to learn from.
+        seconds: that there are for everything.
+    """
+    started = time.perf_counter()
+    paces = [rehearse(found[0][1], size)]
+    for _, recipe in found[1:]:
+        if time.perf_counter() - started > REHEARSING * seconds:
+            break
+        paces.append(rehearse(recipe, size))
+    return paces
+
+
 def rehearse(recipe: Recipe, size: int, patience: float = 0.5) -> Pace:
     """Return the pace of a recipe, from a few steps that leave nothing behind.
 
@@ -228,34 +258,41 @@ def rehearse(recipe: Recipe, size: int, patience: float = 0.5) -> Pace:
         GradusError: if it cannot be built on this data.
     """
     from gradus.engine.run import Run
-    from gradus.engine.watchers import Evaluate
 
     at_once = getattr(recipe, "at_once", False)
     if at_once and size > FEW_ROWS:
         recipe = dataclasses.replace(recipe, limit=FEW_ROWS)  # type: ignore[call-arg]
     started = time.perf_counter()
     build = recipe.build(Run.ephemeral(recipe.seed, recipe.device, precision=recipe.precision))
-    begin = time.perf_counter() - started
-    warm, spent, made = (0 if at_once else 3), 0.0, 0
-    for i in range(1 if at_once else 60):
+    begin = time.perf_counter() - started + 0.2
+    taken: list[float] = []
+    while not taken or (not at_once and sum(taken) < patience):
         started = time.perf_counter()
         found = build.learner.step(next(build.source))  # type: ignore[call-overload]
         float(found["loss"])  # waits for the device
-        if i >= warm:
-            spent, made = spent + time.perf_counter() - started, made + 1
-        if spent > patience:
-            break
+        taken.append(time.perf_counter() - started)
     if at_once:
-        return Pace(begin + 0.2, 1.5 * spent * max(1.0, size / FEW_ROWS))
+        return Pace(begin, 1.5 * taken[0] * max(1.0, size / FEW_ROWS))
+    steady = taken[len(taken) // 3 :]  # the first steps are slower
+    step = sum(steady) / len(steady)
+    evaluation = _evaluation(recipe, build, step, patience) + 0.03 + 6e-8 * build.notes.get("parameters", 0)
+    if hasattr(build.source, "close"):
+        build.source.close()
+    return Pace(begin, step, evaluation, getattr(build.source, "batches_per_epoch", 1))
+
+
+def _evaluation(recipe: Recipe, build: Build, step: float, patience: float) -> float:
+    """Return the seconds of an evaluation: measured, or judged by a step where it would take long."""
+    from gradus.engine.watchers import Evaluate
+
+    judged = 0.4 * step * build.notes["val"] / recipe.batch_size  # type: ignore[attr-defined]
+    if judged > patience:
+        return judged
     started = time.perf_counter()
     for watcher in build.watchers:
         if isinstance(watcher, Evaluate):
             watcher.function()
-    checkpoint = 0.03 + 6e-8 * build.notes.get("parameters", 0)
-    evaluation = time.perf_counter() - started + checkpoint
-    if hasattr(build.source, "close"):
-        build.source.close()
-    return Pace(begin + 0.2, spent / made, evaluation, getattr(build.source, "batches_per_epoch", 1))
+    return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -273,16 +310,16 @@ def plan(
 
     Args:
         found: candidates, cheap ones first.
-        paces: of each.
+        paces: of the first of them; those without are left out.
         seconds: that all of them have together.
     """
-    kept = list(zip(found, paces, strict=True))
+    kept = list(zip(found, paces, strict=False))
     while True:
         lengths = _lengths([(one, pace) for (one, _), pace in kept], USED * seconds)
         short = [i for i, steps in enumerate(lengths) if steps is None]
         if not short or len(kept) == 1:
             break
-        kept.pop(short[-1])
+        kept.pop(_dropped(short[-1], [pace for _, pace in kept]))
     planned = []
     for ((one, recipe), pace), steps in zip(kept, lengths, strict=True):
         if pace.per_epoch:
@@ -293,12 +330,18 @@ def plan(
     return planned, [one.name for one, _ in found if one.name not in names]
 
 
+def _dropped(short: int, paces: Sequence[Pace]) -> int:
+    """Return which candidate gives way where one's share is too short: itself, or the dearest that can be shortened."""
+    return max(i for i, pace in enumerate(paces) if pace.per_epoch) if paces[short].per_epoch else short
+
+
 def _lengths(kept: Sequence[tuple[Candidate, Pace]], seconds: float) -> list[int | None]:
     """Return the steps of each candidate, None where its share is too short."""
     lengths: list[int | None] = []
     for i, (one, pace) in enumerate(kept):
         share = seconds * one.weight / sum(later.weight for later, _ in kept[i:])
         least, most = (pace.per_epoch * epochs for epochs in one.epochs)
+        least = min(LEAST_STEPS, max(WORTHLESS, least))
         steps = min(max(most, LEAST_STEPS), pace.steps(share)) if pace.per_epoch else 1
         enough = steps >= least if pace.per_epoch else pace.seconds(1) <= seconds
         lengths.append(steps if enough else None)
@@ -313,4 +356,5 @@ def _sized(recipe: Recipe, steps: int, pace: Pace) -> Recipe:
     ema = min(0.999, 1 - 20 / steps) if steps >= 200 else None  # over the last twentieth
     limit = round((seconds - pace.begin) / USED + 0.1, 2)
     changed: dict[str, Any] = {"max_steps": steps, "max_time": limit, "ema": ema}
-    return dataclasses.replace(recipe, **changed, evaluate_every=often, checkpoint_every=often)
+    changed |= {"evaluate_every": often, "checkpoint_every": often}
+    return dataclasses.replace(recipe, **changed)

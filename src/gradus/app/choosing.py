@@ -7,18 +7,18 @@ The candidates are members of a group. Which is best is decided on the validatio
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradus.app.candidates import candidates, plan, rehearse, task_of
+from gradus.app.candidates import candidates, plan, rehearse_all, task_of
 from gradus.app.launching import Launch, Order, learn, make_folder, place
 from gradus.app.parsing import gather, parse
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.folder import CHOICE, RunFolder, free_name, write_atomically
-from gradus.engine.group import members
 from gradus.engine.log import read_metrics
 from gradus.engine.recipe import from_json, recipe_class, to_json
 from gradus.errors import GradusError
@@ -93,7 +93,7 @@ class AutoTrain(Verb):
             )
         task = task_of(self.data, self.target, self.data_dir)
         found = candidates(task, seed=self.seed, device=self.device)
-        paces = [rehearse(recipe, task.size) for _, recipe in found]
+        paces = rehearse_all(found, task.size, self.max_time - (time.perf_counter() - started))
         left = self.max_time - CLOSING - (time.perf_counter() - started)
         planned, without = plan(found, paces, max(left, 0.1))
         facts = {
@@ -113,34 +113,38 @@ def finish(group: RunFolder, launch: Launch, started: float | None = None) -> An
         launch: how to show it.
         started: when the whole began, to tell how long it took.
     """
-    body = group.read()
-    auto, made = body["auto"], recipe_class(body["recipe"])
     started = time.perf_counter() if started is None else started
-    for i, one in enumerate(auto["candidates"]):
-        recipe, path = from_json(made, one["options"]), group.members / str(i)
-        folder = RunFolder(path) if path.exists() else make_folder(path, body["recipe"], recipe)
-        try:
-            answer = learn(recipe, folder, launch)
-        except GradusError:
-            # One that diverges is no reason to lose the others; without any, its own sentence is the answer.
-            if i + 1 == len(auto["candidates"]) and not any(_scores(group)):
-                raise
-            continue
-        if answer.code:
-            name = group.path.name
-            text = f"{name}: stopped while training {one['name']}, saved; go on with `gradus resume {name}`"
-            return Answer({**answer.data, "run": name, "path": str(group.path)}, text, answer.code)
-    choice = _choose(group, auto, time.perf_counter() - started)
-    write_atomically(group.path / CHOICE, json.dumps(choice, indent=1) + "\n")
+    with group.locked():
+        body = group.read()
+        failed: dict[str, str] = {}
+        for i, one in enumerate(body["auto"]["candidates"]):
+            recipe, path = from_json(recipe_class(body["recipe"]), one["options"]), group.members / str(i)
+            folder = RunFolder(path) if path.exists() else make_folder(path, body["recipe"], recipe)
+            try:
+                answer = learn(recipe, folder, launch)
+            except GradusError as error:
+                failed[one["name"]] = str(error)  # one that diverges is no reason to lose the others
+                continue
+            if answer.code:
+                name = group.path.name
+                text = f"{name}: stopped while training {one['name']}, saved; go on with `gradus resume {name}`"
+                return Answer({**answer.data, "run": name, "path": str(group.path)}, text, answer.code)
+        if not any(_scores(group, body["auto"])):
+            if not any(group.members.glob("*/metrics.csv")):
+                shutil.rmtree(group.path, ignore_errors=True)
+            raise GradusError(f"no candidate could be trained: {'; '.join(failed.values())}")
+        choice = _choose(group, {**body["auto"], "failed": failed}, time.perf_counter() - started)
+        write_atomically(group.path / CHOICE, json.dumps(choice, indent=1) + "\n")
     return _told(group, choice)
 
 
-def _scores(group: RunFolder) -> list[dict[str, float]]:
+def _scores(group: RunFolder, auto: dict[str, Any]) -> list[dict[str, float]]:
     """Return each candidate's validation metrics at the step whose weights it kept; none where it did not finish."""
     from gradus.engine.checkpoint import heads
 
     found: list[dict[str, float]] = []
-    for folder in members(group):
+    for i in range(len(auto["candidates"])):
+        folder = RunFolder(group.members / str(i))
         head = heads(folder.checkpoints) if (folder.product / "product.json").exists() else None
         if head is None:
             found.append({})
@@ -154,7 +158,7 @@ def _scores(group: RunFolder) -> list[dict[str, float]]:
 def _choose(group: RunFolder, auto: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Return which candidate is best on the validation part; of equal ones that with the smaller loss."""
     metric, names = auto["metric"], [one["name"] for one in auto["candidates"]]
-    rows = [{"name": n, "metrics": m} for n, m in zip(names, _scores(group), strict=True)]
+    rows = [{"name": n, "metrics": m} for n, m in zip(names, _scores(group, auto), strict=True)]
 
     def rank(i: int) -> tuple[float, float]:
         found = rows[i]["metrics"]
@@ -167,8 +171,10 @@ def _choose(group: RunFolder, auto: dict[str, Any], seconds: float) -> dict[str,
     why = f"{names[best]} has the {most} {metric}, {value:.4f}, of {len(rows)} candidates"
     if len(rows) == 1:
         why = f"{names[best]} is the only candidate there was time for; its {metric} is {value:.4f}"
-    return {"best": best, "metric": metric, "scores": rows, "why": why, "left_out": auto["left_out"],
-            "note": auto["note"], "seconds": seconds}  # fmt: skip
+    return {
+        "best": best, "metric": metric, "scores": rows, "why": why, "left_out": auto["left_out"],
+        "failed": auto.get("failed", {}), "note": auto["note"], "seconds": seconds,
+    }  # fmt: skip
 
 
 def read_choice(group: Path) -> dict[str, Any] | None:
@@ -186,6 +192,7 @@ def table_of(choice: dict[str, Any]) -> list[str]:
         values = "  ".join(f"{row['metrics'].get(name, math.nan):>12.4f}" for name in metrics)
         lines.append(f"  {row['name']:<{width}}  {'*' if i == choice['best'] else ' '} {values}")
     lines += [f"  no time for {', '.join(choice['left_out'])}"] if choice["left_out"] else []
+    lines += [f"  {name}: {sentence}" for name, sentence in choice["failed"].items()]
     return lines
 
 

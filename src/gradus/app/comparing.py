@@ -10,11 +10,11 @@ from typing import Any
 
 from gradus.app.parsing import parse
 from gradus.app.report.facts import RunFacts, read_facts
-from gradus.app.report.intervals import Difference, paired, welch
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.folder import write_atomically
 from gradus.engine.group import interval
 from gradus.errors import GradusError, nearest
+from gradus.metrics.intervals import Difference, paired, welch
 
 __all__ = ["Compare"]
 

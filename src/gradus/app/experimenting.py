@@ -34,7 +34,7 @@ class Experiment:
         name = words.pop(0).removeprefix(PREFIX) if words and not words[0].startswith("-") else ""
         if not name and {"-h", "--help"} & set(words):
             print("usage: gradus experiment NAME [flags]\n")
-            print("\n".join(f"  {key:<20} {entry.summary}" for key, entry in sorted(found.items())))
+            print("\n".join(f"  {key:<24} {entry.summary}" for key, entry in sorted(found.items())))
             raise SystemExit(0)
         if name not in found:
             told = "name an experiment" if not name else f"there is no experiment {name!r}"

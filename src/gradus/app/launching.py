@@ -73,6 +73,7 @@ def order(argv: Sequence[str], verb: str = "train") -> Order:
             from gradus.app.listing import recipes_table
 
             usage = f"usage: gradus {verb} RECIPE [flags]\n       gradus {verb} --recipe FILE.json [flags]"
+            usage += "\n       gradus train --data X --auto [flags]" if verb == "train" else ""
             print(f"{usage}\n\n{recipes_table()}")
             raise SystemExit(0)
         raise GradusError(f"name a recipe: `gradus {verb} vision/classify`; `gradus list` shows them all")

@@ -94,11 +94,7 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
     if found:
         parts = [describe_run(member) for member in found]
         done = sum(part["status"].startswith("finished") for part in parts)
-        chosen = (
-            f"member {json.loads(choice.read_text())['best']} chosen, "
-            if (choice := folder.path / CHOICE).is_file()
-            else ""
-        )
+        chosen = _chosen(folder)
         head = {
             "status": f"{chosen}{done} of {body['members']} members finished",
             "step": max(p["step"] for p in parts),
@@ -112,6 +108,15 @@ def describe_run(folder: RunFolder) -> dict[str, Any]:
         "step": head["step"], "best": head.get("best"), "metrics": metrics, "options": body["options"],
         "product": (folder.product / "product.json").exists(),
     }  # fmt: skip
+
+
+def _chosen(folder: RunFolder) -> str:
+    """Return which member a group stands for, for its status; empty where none was chosen."""
+    try:
+        best = json.loads((folder.path / CHOICE).read_text(encoding="utf-8"))["best"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"member {best} chosen, "
 
 
 def _head(folder: RunFolder) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class GradientsThroughTime(Experiment):
     """Hidden units."""
     inputs: int = 3
     """Features of a step's input, drawn from N(0, 1)."""
-    batch: int = 8
+    sequences: int = 8
     """Sequences whose gradients are taken together."""
     opening: float = 12.0
     """What is added to the bias of a gate to open it, and taken from it to shut it."""
@@ -64,7 +64,7 @@ class GradientsThroughTime(Experiment):
     def __post_init__(self) -> None:
         """Check the numbers and the names of the cells."""
         super().__post_init__()
-        positive(self, "hidden", "inputs", "batch", "opening", "repeats")
+        positive(self, "hidden", "inputs", "sequences", "opening", "repeats")
         if self.length < 2:
             raise GradusError(f"--length must be at least 2, got {self.length}")
         unknown = [kind for kind in self.kinds if kind not in GATES]
@@ -90,7 +90,7 @@ class GradientsThroughTime(Experiment):
         layer = Recurrent(cell["kind"], self.inputs, self.hidden).double()
         if cell["gates"] == "open":
             self._open(layer)
-        shape = (self.batch, self.length, self.inputs)
+        shape = (self.sequences, self.length, self.inputs)
         x = torch.randn(shape, generator=run.generator("sequences"), dtype=torch.float64)
         norms = gradient_norms(layer.to(run.device), x.to(run.device)).tolist()
         return {"kept": norms[0] / norms[-2], "norms": norms}

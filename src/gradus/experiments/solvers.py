@@ -4,10 +4,11 @@
     stiff    y' = −λ (y − cos t) − sin t,       y(0) = 1,    y = cos t
 
 Error: the largest at eight times up to t = 2. Work: evaluations of f, linearisations of it by implicit methods added.
-On the smooth problem every method takes fixed steps, and the error of one of order p falls as steps^−p. (Work grows as
-the steps do, but for implicit methods, whose Newton iterations need less of it a step as the steps get short.) On the stiff one, methods that can choose their steps do so by a tolerance. An explicit
-method is bound there to steps of r/λ, r being the end of its interval of stability, however smooth the solution: with
-fewer steps it diverges, with just enough the precision comes for nothing.
+On the smooth problem every method takes fixed steps, and the error of one of order p falls as steps^−p. (And as work^−p
+but for implicit methods, whose Newton iterations need less a step as the steps get short.) On the stiff one, methods
+that can choose their steps do so by a tolerance. An explicit method is bound there to steps of r/λ, r being the end of
+its interval of stability, however smooth the solution: with fewer steps it diverges, with just enough the precision
+comes for nothing.
 
 References:
     Prothero and Robinson 1974, On the stability and accuracy of one-step methods for solving stiff systems.

@@ -120,7 +120,7 @@ def _panels(axes: Sequence[Any], names: Sequence[str], rows: Sequence[Row]) -> l
                 style: dict[str, Any] = {"color": colours[row["optimizer"]], "clip_on": True}
                 # Thinner ones over thicker ones: paths that coincide are all seen.
                 label = f"{row['optimizer']}, rate {row['lr']:g}"
-                (line,) = panel.plot(row["x"], row["y"], linewidth=max(1.2, 3.4 - 0.4 * place), label=label, **style)
+                (line,) = panel.plot(row["x"], row["y"], linewidth=max(1.2, 4.0 - 0.55 * place), label=label, **style)
                 (dot,) = panel.plot(row["x"][-1:], row["y"][-1:], "o", markersize=5, zorder=4, **style)
                 drawn.append((line, dot, row))
         panel.plot(*surface.start, "o", color="white", markeredgecolor="black", markersize=7, zorder=5)

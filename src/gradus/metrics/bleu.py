@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gradus.canon import canon
 from gradus.errors import GradusError, nearest
 from gradus.metrics.metric import Metric
 
@@ -83,6 +84,12 @@ class Bleu(NamedTuple):
     reference_length: Int[Tensor, ""]
 
 
+@canon(
+    "metrics/bleu",
+    kind="metric",
+    paper="Papineni et al. 2002, BLEU: a method for automatic evaluation of machine translation",
+    names=("bleu",),
+)
 class BLEU(Metric):
     """Corpus BLEU with any number of references.
 

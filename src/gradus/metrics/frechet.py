@@ -96,7 +96,8 @@ class FrechetDistance(Metric):
             )
         rows = rows.to(wide(rows.device))
         if isinstance(real, bool):
-            one_kind = torch.tensor([not real, real]).to(rows)
+            one_kind = rows.new_zeros(2)
+            one_kind[int(real)] = 1
             count, total, products = len(rows) * one_kind, one_kind[:, None] * rows.sum(0), rows.T @ rows
             self._add(count=count, total=total, products=one_kind[:, None, None] * products)
             return

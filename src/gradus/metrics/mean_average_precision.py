@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gradus.canon import canon
 from gradus.errors import GradusError
 from gradus.metrics.metric import Metric, check_known, wide
 
@@ -62,6 +63,13 @@ class BoxPrecision(NamedTuple):
     by_threshold: Float[Tensor, " thresholds"]
 
 
+@canon(
+    "metrics/mean-average-precision",
+    kind="metric",
+    paper="Lin et al. 2014, Microsoft COCO: common objects in context",
+    names=("mean-average-precision", "map"),
+    example=lambda: MeanAveragePrecision(3, bins=50),
+)
 class MeanAveragePrecision(Metric):
     """COCO's mean average precision, in bounded memory.
 

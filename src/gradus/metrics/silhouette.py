@@ -122,6 +122,7 @@ class CentroidSilhouette(Metric):
         sums = {name: torch.zeros(len(given), dtype=torch.float64) for name in ("total", "count")}
         sums["unknown"] = torch.zeros((), dtype=torch.int64)
         super().__init__(sums, centres=rows, sizes=moments[0], spreads=moments[1])
+        self._parts = [given, *(torch.tensor(part or (), dtype=torch.float64) for part in moments)]
 
     def update(self, points: Float[Tensor, "batch features"], labels: Int[Tensor, " batch"]) -> None:
         """Add points.
@@ -134,7 +135,8 @@ class CentroidSilhouette(Metric):
             GradusError: if the points have other features than the centres.
         """
         rows = points.detach().to(wide(points.device))
-        centres = torch.tensor(self.settings["centres"], dtype=rows.dtype, device=rows.device)
+        # They move once and stay: to send them again with every batch would wait for the device.
+        centres, sizes, spreads = self._parts = [part.to(rows) for part in self._parts]
         if rows.shape[1] != centres.shape[1]:
             raise GradusError(f"points of {rows.shape[1]} features were given to centres of {centres.shape[1]}")
         clusters = torch.arange(len(centres), device=rows.device)
@@ -144,7 +146,6 @@ class CentroidSilhouette(Metric):
         if self.settings["sizes"] is None:
             distance, inner = distance.sqrt(), distance.sqrt()
         else:
-            sizes, spreads = (distance.new_tensor(self.settings[name]) for name in ("sizes", "spreads"))
             distance, alone = distance + spreads, sizes <= 1
             inner = distance * torch.where(alone, 0, sizes / (sizes - 1))
         inner = torch.where(at_home, inner, 0.0).sum(1)

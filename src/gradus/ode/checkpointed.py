@@ -83,7 +83,8 @@ class _Checkpointed(torch.autograd.Function):
             slope = None if index == 0 or not problem.tableau.fsal else slopes[index].detach().requires_grad_()
             with torch.enable_grad():
                 stepper = problem.functional(start)
-                stepper.first = slope
+                if slope is not None:
+                    stepper.know(slope)
                 end, found = replay(stepper, start, segment, [wanted[i] for i in within])
             roots = [(end, carried), *zip(found, [grads[i] for i in within], strict=True), *zip(params, totals)]
             if stepper.first is not None:

@@ -38,7 +38,7 @@ class DenseOutput:
 
     def record(self, stepper: Stepper, step: Step, y: Tensor, new: Tensor) -> None:
         """Keep a step that is about to be accepted; a watch of the loops."""
-        slopes = stepper.close((step.end, new))  # type: ignore[attr-defined]
+        slopes = stepper.close((step.end, new))
         self.slopes.append(slopes.clone() if isinstance(slopes, Tensor) else torch.stack(slopes))
         self.slopes[-1] = self.slopes[-1].reshape(len(self.slopes[-1]), *self.layout.shape)
         self.steps.append(step)

@@ -140,10 +140,10 @@ def check_finite(stepper: Stepper, times: list[float], states: list[Tensor], ste
         GradusError: naming the time, and stiffness where the step is beyond what the method is stable for.
     """
     with torch.no_grad():
-        bad = [i for i, state in enumerate(states) if not torch.isfinite(state).all()]
-        if not bad:
+        finite = torch.stack([state.isfinite().all() for state in states]).tolist()
+        if all(finite):
             return
-        first = bad[0]
+        first = finite.index(False)
         if first == 0:
             raise not_finite(stepper, times[0], state=True)
         name, limit = stepper.tableau.name, stepper.tableau.stability

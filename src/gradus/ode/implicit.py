@@ -81,7 +81,7 @@ class DiagonallyImplicit:
 
     def know(self, slope: Tensor) -> None:
         """Take the first derivative of the step to come as given."""
-        self.first = slope.detach()
+        self.first = slope
 
     def evaluate(self, t: float, y: Tensor) -> Tensor:
         """Return f(t, y) and keep nothing."""

@@ -39,6 +39,10 @@ class Stepper(Protocol):
         """Return f(t, y), kept as the first derivative of the step to come."""
         ...
 
+    def know(self, slope: Tensor) -> None:
+        """Take the first derivative of the step to come as given."""
+        ...
+
     def evaluate(self, t: float, y: Tensor) -> Tensor:
         """Return f(t, y) and keep nothing."""
         ...
@@ -59,6 +63,10 @@ class Stepper(Protocol):
         """Return y(t + θh) within the last step, which went from y at t to `end`, before it is accepted."""
         ...
 
+    def close(self, end: tuple[float, Tensor]) -> Tensor | list[Tensor]:
+        """Return the stages of the last step with all that its dense output needs."""
+        ...
+
 
 class ErrorNorm:
     """The size of an error in units of the tolerance: ‖e / (atol + rtol max(|y_n|, |y_{n+1}|))‖, at most 1 if good.
@@ -74,7 +82,8 @@ class ErrorNorm:
 
     def __init__(self, rtol: float, atol: float, like: Tensor, sizes: list[int]) -> None:
         self.rtol, self.span = rtol, sum(sizes)
-        self.atol = torch.tensor(atol, dtype=like.dtype, device=like.device)
+        # Nothing over nothing would be NaN where atol = 0 and a component stays 0.
+        self.atol = torch.tensor(max(atol, torch.finfo(like.dtype).tiny), dtype=like.dtype, device=like.device)
         self.sizes = sizes
         self.roots = torch.tensor([n**-0.5 if n else 0.0 for n in sizes], dtype=like.dtype, device=like.device)
         self._seen: Tensor | None = None
@@ -251,6 +260,10 @@ class Functional:
         if self.first is None:
             self.first = self.field(self._time(t), y)
         return self.first
+
+    def know(self, slope: Tensor) -> None:
+        """Take the first derivative of the step to come as given."""
+        self.first = slope
 
     def evaluate(self, t: float, y: Tensor) -> Tensor:
         """Return f(t, y) and keep nothing."""

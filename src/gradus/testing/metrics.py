@@ -16,14 +16,34 @@ __all__ = ["check_metric", "same", "stream"]
 
 
 def stream(metric: Metric, batches: int = 6) -> list[tuple[Tensor, ...]]:
-    """Return batches that fit a metric's `update`: values, or scores of three classes with labels."""
+    """Return batches that fit a metric's `update`: values, sentences, boxes, or scores of three classes with labels."""
     generator = torch.Generator().manual_seed(11)
     sizes = [1 + 5 * (batch % 3) for batch in range(batches)]
-    if "values" in inspect.signature(metric.update).parameters:
+    names = inspect.signature(metric.update).parameters
+    if "hypotheses" in names:
+        return [_sentences(size, generator) for size in sizes]
+    if "true_boxes" in names:
+        return [_scenes(size, generator) for size in sizes]
+    if "values" in names:
         return [(torch.randn(size, generator=generator),) for size in sizes]
     return [
         (torch.randn(size, 3, generator=generator), torch.randint(3, (size,), generator=generator)) for size in sizes
     ]
+
+
+def _sentences(size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return sentences of up to eight token numbers, padded, and two references of each."""
+    words = torch.randint(3, (size, 3, 8), generator=generator)
+    words[torch.arange(8) >= torch.randint(1, 9, (size, 3, 1), generator=generator)] = -1
+    return words[:, 0], words[:, 1:]
+
+
+def _scenes(size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return true boxes of three classes, and before them detections: the same, moved a little."""
+    corner, extent = torch.rand(2, size, 4, 2, generator=generator)
+    true, labels = torch.cat([corner, corner + extent + 0.1], dim=2), torch.randint(3, (size, 4), generator=generator)
+    found = true + 0.03 * torch.randn(true.shape, generator=generator)
+    return found, torch.rand(size, 4, generator=generator), labels, true, labels
 
 
 def same(left: Any, right: Any, tolerance: float = 1e-12) -> bool:
