@@ -45,7 +45,8 @@ def test_listing_help_and_flag_errors_import_no_torch():
 import sys
 from gradus.app.cli import main
 import gradus, gradus.engine, gradus.nn, gradus.optim, gradus.data, gradus.metrics, gradus.vision, gradus.explain
-import gradus.robust, gradus.vision.recipes
+import gradus.robust, gradus.vision.recipes, gradus.prob, gradus.ode, gradus.backprop.recipes, gradus.tabular.recipes
+import gradus.experiments, gradus.experiments.optimizers, gradus.metrics.intervals
 assert main(["--help"]) == 0
 assert main(["list"]) == 0
 assert main(["train", "vision/classify", "--batch-sise", "3"]) == 2

@@ -17,7 +17,7 @@ from gradus.errors import GradusError, nearest
 __all__ = ["VERBS", "main"]
 
 VERBS: dict[str, tuple[str, str]] = {
-    "train": ("training:Train", "train a recipe: gradus train vision/classify --data ./photos"),
+    "train": ("training:Train", "train a recipe: gradus train vision/classify --data ./photos; or --auto"),
     "resume": ("training:Resume", "go on with a run exactly where it stopped, or extend it"),
     "cross-validate": ("training:CrossValidate", "train and test a recipe on every fold of its data"),
     "experiment": ("experimenting:Experiment", "measure a table and draw its figures: gradus experiment optimizers"),

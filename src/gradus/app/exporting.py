@@ -42,11 +42,11 @@ class Export(RunVerb):
             path.unlink()
             raise RuntimeError(f"the exported program differs from the product by {difference:.2g}")
         data = {
-            "run": folder.path.name,
+            "run": folder.name,
             "path": str(path),
             "max_difference": difference,
             "input": list(example.shape[1:]),
         }
         takes = ", ".join(map(str, example.shape[1:]))
-        text = f"{shown(path)}: takes (batch, {takes}) in [0, 1]; differs by {difference:.1e}"
+        text = f"{shown(path)}: takes raw inputs (batch, {takes}); differs by {difference:.1e}"
         return Answer(data, text)

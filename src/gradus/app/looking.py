@@ -32,9 +32,7 @@ class Looking(RunVerb):
         from gradus.engine.capabilities import ask
 
         folder = self.folder(self.run)
-        return folder, ask(
-            self.product(self.run, self.device), "explain", folder.path.name, type(self).__name__.lower()
-        )
+        return folder, ask(self.product(self.run, self.device), "explain", folder.name, type(self).__name__.lower())
 
     def data(self, folder: RunFolder, product: Any, split: str, count: int) -> Any:
         """Return some of the images that the run's recipe held out, the classes in turn.
@@ -49,7 +47,7 @@ class Looking(RunVerb):
         if count < 1:
             raise GradusError(f"--count must be positive, got {count}")
         try:
-            splits = held_out(folder.read(), folder.path.name, tuple(product.classes))
+            splits = held_out(folder.read(), folder.name, tuple(product.classes))
         except GradusError as error:
             raise GradusError(f"{error}; name images instead: gradus {verb} {self.run} FILE_OR_FOLDER") from None
         images = {"train": splits.train, "val": splits.val, "test": splits.test}[split]
@@ -115,7 +113,7 @@ class Explain(Looking):
         for names, images in batches:
             pictures = pictures or self.pictures(folder)
             rows += _explained(product, canon.load(entry), settings, names, images, chosen, pictures, entry.names[0])
-        name = folder.path.name
+        name = folder.name
         data = {"run": name, "method": entry.names[0], "explanations": rows}
         where = pictures.folder if pictures is not None else folder.path
         lines = [f"{name}: {entry.names[0]} of {len(rows)} images, in {shown(where)}"]
@@ -245,7 +243,7 @@ class Attack(Looking):
                 product.scores, images.batches(self.chunk(product), product.device), eps=budgets,
                 attack=lambda fn, x, y, *, eps: attack(fn, x, y, eps=eps, **settings, **early),
             )  # fmt: skip
-        name, norm, method = folder.path.name, self.norm or "linf", entry.names[0]
+        name, norm, method = folder.name, self.norm or "linf", entry.names[0]
         metrics = {
             f"{self.split}/accuracy": curve.accuracy[0],
             f"{self.split}/robust_accuracy": curve.accuracy[-1],
@@ -273,7 +271,7 @@ class Attack(Looking):
             pictures = pictures or self.pictures(folder)
             attack = canon.load(entry)
             rows += _attacked(product, attack, {**settings, "eps": eps}, names, images, aim, pictures, entry.names[0])
-        name, norm = folder.path.name, self.norm or "linf"
+        name, norm = folder.name, self.norm or "linf"
         fell = sum(row["changed"] for row in rows)
         data = {
             "run": name, "method": entry.names[0], "norm": norm, "eps": eps, "changed": fell, "attacks": rows,
