@@ -57,3 +57,9 @@ assert "torch" not in sys.modules, "torch was imported"
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_kind_read_alone_is_that_kind_of_the_whole_registry():
+    whole = canon.scan()
+    for kind in {entry.kind for entry in whole.values()}:
+        assert canon.of_kind(kind) == {id: entry for id, entry in whole.items() if entry.kind == kind}

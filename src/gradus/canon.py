@@ -9,13 +9,13 @@ import ast
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gradus.errors import GradusError, nearest
 
-__all__ = ["Entry", "Parameter", "canon", "example", "find", "live", "load", "lookup", "names", "scan"]
+__all__ = ["Entry", "Parameter", "canon", "example", "find", "live", "load", "lookup", "names", "of_kind", "scan"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 REQUIRED = "<required>"
@@ -97,20 +97,34 @@ def example(id: str) -> Callable[[], Any] | None:
     return _EXAMPLES.get(id)
 
 
-@lru_cache(maxsize=1)
 def scan() -> dict[str, Entry]:
     """Return every registered method by id, read from the syntax trees without importing any of them."""
-    root = Path(__file__).parent
-    found: dict[str, Entry] = {}
-    for path in sorted(root.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        if "@canon(" in text:
-            module = ".".join(("gradus", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-            try:
-                found.update((entry.id, entry) for entry in _entries(ast.parse(text), module))
-            except ValueError as error:
-                raise ValueError(f"{path}: @canon takes literals only ({error})") from None
-    return found
+    return {entry.id: entry for path in _texts() for entry in _read(path)}
+
+
+@cache
+def of_kind(kind: str) -> dict[str, Entry]:
+    """Return the registered methods of a kind by id; parses only the files that speak of it."""
+    mark = f'kind="{kind}"'
+    found = (entry for path, text in _texts().items() if mark in text for entry in _read(path))
+    return {entry.id: entry for entry in found if entry.kind == kind}
+
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[Path, str]:
+    """Return the source files that register something."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.py"))}
+    return {path: text for path, text in texts.items() if "@canon(" in text}
+
+
+@cache
+def _read(path: Path) -> tuple[Entry, ...]:
+    """Return what a file registers."""
+    parts = path.relative_to(Path(__file__).parent).with_suffix("").parts
+    try:
+        return tuple(_entries(ast.parse(_texts()[path]), ".".join(("gradus", *parts)).removesuffix(".__init__")))
+    except ValueError as error:
+        raise ValueError(f"{path}: @canon takes literals only ({error})") from None
 
 
 def _entries(tree: ast.Module, module: str) -> Iterator[Entry]:
@@ -165,7 +179,7 @@ def _literal(node: ast.expr) -> Any:
 
 def names(kind: str) -> dict[str, Entry]:
     """Return what users may type for a kind, with the entry behind each name."""
-    return {name: entry for entry in scan().values() if entry.kind == kind for name in entry.names}
+    return {name: entry for entry in of_kind(kind).values() for name in entry.names}
 
 
 def lookup(kind: str, name: str, what: str | None = None) -> Entry:

@@ -29,7 +29,7 @@ class Experiment:
         Raises:
             GradusError: if there is no such experiment.
         """
-        found = {e.id.removeprefix(PREFIX): e for e in canon.scan().values() if e.kind == "experiment"}
+        found = {e.id.removeprefix(PREFIX): e for e in canon.of_kind("experiment").values()}
         words = list(argv)
         name = words.pop(0).removeprefix(PREFIX) if words and not words[0].startswith("-") else ""
         if not name and {"-h", "--help"} & set(words):

@@ -38,7 +38,7 @@ GROUPS = {
 
 def recipes_table() -> str:
     """Return one line per recipe."""
-    found = [entry for entry in canon.scan().values() if entry.kind == "recipe"]
+    found = canon.of_kind("recipe").values()
     return "\n".join(f"  {entry.id:<20} {entry.summary}" for entry in sorted(found, key=lambda e: e.id))
 
 

@@ -127,7 +127,7 @@ def recipe_class(name: str) -> type[Recipe]:
     Raises:
         GradusError: if there is none, naming the nearest.
     """
-    known = {entry.id: entry for entry in canon.scan().values() if entry.kind in ("recipe", "experiment")}
+    known = canon.of_kind("recipe") | canon.of_kind("experiment")
     entry = known.get(name) or known.get(name.replace("_", "-"))
     if entry is None:
         raise GradusError(f"there is no recipe {name!r}{nearest(name, known)}")
