@@ -234,3 +234,20 @@ def test_an_unreadable_choice_is_one_sentence(tmp_path):
     (tmp_path / "g" / "choice.json").write_text("{")
     with pytest.raises(GradusError, match="damaged"):
         find_run("g", tmp_path)
+
+
+def test_the_data_doctor_tells_what_the_columns_of_a_table_are_taken_for(tmp_path, cli):
+    path = tmp_path / "people.csv"
+    rows = [f"{i % 7 + 0.5},{'abc'[i % 3]},1,{'yes' if i % 2 else 'no'}" for i in range(60)]
+    path.write_text("\n".join(["size,city,same,rich", *rows]) + "\n")
+    found = cli("inspect", path, "--json")
+    assert found.code == 0, found.err
+    assert found.json["rows"] == 60
+    assert found.json["recipe"] == "tabular/classify"
+    assert any("same" in note for note in found.json["notes"])
+    told = cli("inspect", path, "--target", "size").out
+    assert "tabular/regress" in told
+    assert "city" in told
+    assert cli("inspect", path, "--target", "sise").code == 2
+    assert "size" in cli("inspect", path, "--target", "sise").err
+    assert cli("inspect", "digits", "--json").json["images"]

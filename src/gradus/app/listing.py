@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from gradus import canon
@@ -195,10 +196,12 @@ def _methods(methods: Sequence[canon.Entry]) -> Answer:
 
 @dataclass(kw_only=True)
 class Inspect(Verb):
-    """The data doctor: gradus inspect DATA looks a data set or a folder over before training."""
+    """The data doctor: gradus inspect DATA looks a data set, a folder or a CSV file over before training."""
 
     data: str = "digits"
-    """A registered data set or a folder of images (also given as the first word)."""
+    """A registered data set or table, a folder of images, or a CSV file (also given as the first word)."""
+    target: str | None = None
+    """The column of a table to predict; its own, or the last one, when left out."""
     data_dir: str | None = None
     """Where data sets are looked for; GRADUS_DATA when left out."""
 
@@ -207,11 +210,32 @@ class Inspect(Verb):
     def __call__(self) -> Answer:
         """Read everything and say what is there and what is wrong."""
         from gradus.data.inspect import inspect
+        from gradus.data.registry import is_registered
 
+        tables = {name.replace("_", "-") for name in canon.names("table")}
+        named = self.data.replace("_", "-").lower() in tables
+        if not is_registered(self.data) and (named or Path(self.data).is_file() or self.target is not None):
+            return self._table()
         started = time.perf_counter()
         found = inspect(self.data, data_dir=self.data_dir)
         seconds = time.perf_counter() - started
         return Answer(found.to_json(), f"{_findings(found)}\n  looked at in {seconds:.1f} s")
+
+    def _table(self) -> Answer:
+        """Say what the columns of a table are taken for."""
+        from gradus.app.candidates import task_of
+        from gradus.data.table_loading import load_table
+
+        asked = task_of(self.data, self.target, self.data_dir)
+        task: Any = asked.recipe.split("/")[1]
+        found = load_table(self.data, target=asked.options.get("target"), task=task, data_dir=self.data_dir)
+        rows = sum(len(part) for part in found.parts.values())
+        lines = [f"{self.data}: {rows:,} rows, for {asked.recipe}", str(found.schema), *found.notes]
+        schema = found.schema.to_json()
+        return Answer(
+            {"data": self.data, "rows": rows, "recipe": asked.recipe, "schema": schema, "notes": list(found.notes)},
+            "\n".join(lines),
+        )
 
 
 def _findings(found: Any) -> str:
