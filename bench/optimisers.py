@@ -13,7 +13,7 @@ from bench.turns import Advance, interleave, milliseconds, paired
 from gradus.optim.rule import make
 from gradus.vision import models
 
-__all__ = ["optimisers"]
+__all__ = ["optimisers", "ours", "theirs"]
 
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}),
@@ -37,9 +37,9 @@ def optimisers(rounds: int = 40, chunk: int = 25, model: str = "resnet20", seed:
     found: dict[str, float] = {}
     for name, (peer, settings) in PEERS.items():
         held = {side: [p.clone() for p in params] for side in ("ours", "fused", "foreach")}
-        sides = {"ours": _ours(name, settings, held["ours"], grads)}
+        sides = {"ours": ours(name, settings, held["ours"], grads)}
         for kind in ("fused", "foreach"):
-            sides[kind] = _theirs(peer, {**settings, kind: True}, held[kind], grads)
+            sides[kind] = theirs(peer, {**settings, kind: True}, held[kind], [g.clone() for g in grads])
         times = interleave(sides, chunk=chunk, rounds=rounds)
         for kind in ("fused", "foreach"):
             far = max(float((a - b).abs().max()) for a, b in zip(held["ours"], held[kind], strict=True))
@@ -50,7 +50,8 @@ def optimisers(rounds: int = 40, chunk: int = 25, model: str = "resnet20", seed:
     return found
 
 
-def _ours(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
+def ours(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
+    """Return what makes updates of parameters by our rule."""
     rule = make(name, **settings)
     state = rule.init(params)
 
@@ -61,9 +62,10 @@ def _ours(name: str, settings: dict[str, Any], params: list[Tensor], grads: list
     return advance
 
 
-def _theirs(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
+def theirs(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
+    """Return what makes updates of parameters by torch's class."""
     for param, grad in zip(params, grads, strict=True):
-        param.grad = grad.clone()
+        param.grad = grad
     optimizer = getattr(torch.optim, name)(params, **settings)
 
     def advance(steps: int) -> None:

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.turns import Advance, interleave, milliseconds, paired
+from bench.optimisers import ours as our_side
+from bench.optimisers import theirs as their_side
+from bench.turns import interleave, milliseconds, paired
 from gradus.optim.rule import make
 
 __all__ = ["hypergradient", "rules"]
@@ -83,35 +85,12 @@ def _pair(
     start = [torch.randn(shape, generator=source) for shape in shapes]
     grads = [1e-2 * torch.randn(shape, generator=source) for shape in shapes]
     held = [[param.clone() for param in start] for _ in range(2)]
-    sides = {"ours": _ours(*ours, held[0], grads), "theirs": _theirs(*theirs, held[1], grads)}
+    sides = {"ours": our_side(*ours, held[0], grads), "theirs": their_side(*theirs, held[1], grads)}
     times = interleave(sides, chunk=chunk, rounds=rounds)
     far = max(float((a - b).abs().max()) for a, b in zip(*held, strict=True))
     assert not alike or far < 1e-4, f"{title}: the two sides end {far} apart"
     named = {f"{title}_{key}": value for key, value in milliseconds(times).items()}
     return paired(times, "ours", "theirs", title) | named | ({f"{title}_difference": far} if alike else {})
-
-
-def _ours(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
-    rule = make(name, **settings)
-    state = rule.init(params)
-
-    def advance(steps: int) -> None:
-        for _ in range(steps):
-            rule.update(params, grads, state, rule.lr)
-
-    return advance
-
-
-def _theirs(name: str, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> Advance:
-    for param, grad in zip(params, grads, strict=True):
-        param.grad = grad
-    optimizer = getattr(torch.optim, name)(params, **settings)
-
-    def advance(steps: int) -> None:
-        for _ in range(steps):
-            optimizer.step()
-
-    return advance
 
 
 def hypergradient(seeds: Sequence[int] = (0, 1, 2, 3, 4), steps: int = 400, batch_size: int = 128) -> dict[str, float]:

@@ -187,9 +187,8 @@ def test_the_plan_keeps_to_its_time_and_drops_what_it_cannot_afford():
     assert only.recipe.max_steps == 1
 
 
-def test_ties_go_to_the_smaller_loss_and_what_diverged_never_wins(tmp_path, monkeypatch):
+def test_ties_go_to_the_smaller_loss_and_what_diverged_never_wins():
     rows = [{"val/accuracy": 0.9, "val/loss": 0.4}, {"val/accuracy": 0.9, "val/loss": 0.3}, {}, {"val/accuracy": 0.8}]
-    monkeypatch.setattr("gradus.app.choosing._scores", lambda group, auto: rows)
     auto = {
         "metric": "val/accuracy",
         "sign": 1,
@@ -197,9 +196,9 @@ def test_ties_go_to_the_smaller_loss_and_what_diverged_never_wins(tmp_path, monk
         "left_out": [],
         "note": "",
     }
-    assert _choose(RunFolder(tmp_path), auto, 1.0)["best"] == 1
+    assert _choose(rows, auto, 1.0)["best"] == 1
     rows = [{"val/mse": 3.0}, {"val/mse": float("nan")}, {"val/mse": 2.0}, {}]
-    assert _choose(RunFolder(tmp_path), {**auto, "metric": "val/mse", "sign": -1}, 1.0)["best"] == 2
+    assert _choose(rows, {**auto, "metric": "val/mse", "sign": -1}, 1.0)["best"] == 2
 
 
 def test_a_candidate_that_fails_is_told_and_the_others_go_on(chosen, home, cli, tmp_path, monkeypatch):

@@ -100,6 +100,7 @@ def test_cross_validation_tests_on_every_fold_and_tells_the_mean(run, home):
         (("train", *TINY, "--ensemble", "2", "--seeds", "2"), "one of them"),
         (("train", *TINY, "--folds", "1"), "--folds"),
         (("train", *TINY, "--fold", "1"), "without --folds"),
+        (("train", "experiments/bias-variance", "--ensemble", "2"), "--ensemble"),
         (("train", *TINY, "--snapshots", "0"), "--snapshots"),
         (("cross-validate", *TINY, "--folds", "3", "--fold", "1"), "--fold"),
         (("evaluate", "no-such-run"), "no-such-run"),

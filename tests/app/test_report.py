@@ -14,7 +14,7 @@ from app.pages import Page
 from gradus.app.report.charts import Line, line_chart
 from gradus.app.report.facts import command, read_facts
 from gradus.app.report.matrix import confusion_figure, confusions, seriated
-from gradus.app.report.measure import Effort, wilson
+from gradus.app.report.measure import Effort
 from gradus.app.report.sections import classes
 from gradus.app.report.svg import Scale, compact, tag
 from gradus.engine.folder import RunFolder, digest
@@ -200,15 +200,6 @@ def test_a_hundred_classes_and_more_still_fit():
     assert "100 classes with the most mistakes" in page.words[""]
     assert len(page.all("rect", "right")) == 2 * 100
     assert not page.all("text", "in-cell")
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 5000), st.floats(0, 1))
-def test_wilson_bounds_are_where_the_score_test_just_accepts(total, share):
-    hits = round(share * total)
-    z = 1.959964
-    for bound in wilson(hits, total):
-        assert abs(hits / total - bound) == pytest.approx(z * np.sqrt(bound * (1 - bound) / total), abs=1e-7)
 
 
 @settings(max_examples=100, deadline=None)

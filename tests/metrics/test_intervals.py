@@ -39,6 +39,14 @@ def test_wilson_stays_within_0_and_1_and_mirrors(trials, data):
     assert found.low == pytest.approx(1 - mirrored.high, abs=1e-12)
 
 
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_wilson_bounds_are_where_the_score_test_just_accepts(trials, share):
+    hits = round(share * trials)
+    z = 1.959963984540054
+    for bound in wilson(hits, trials)[1:]:
+        assert abs(hits / trials - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / trials), abs=1e-7)
+
+
 def test_wilson_covers_about_as_often_as_it_says():
     """Exact coverage: the binomial's mass on the counts whose interval holds the true share, averaged over shares."""
     n, coverage = 30, []

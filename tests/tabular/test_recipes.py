@@ -13,7 +13,7 @@ import torch
 
 from gradus.app.cli import main
 from gradus.engine.loop import fit
-from gradus.engine.product import load_from, read_product
+from gradus.engine.product import load_from
 from gradus.engine.recipe import from_json, to_json
 from gradus.engine.run import Run
 from gradus.errors import GradusError
@@ -182,7 +182,7 @@ def test_products_survive_saving(tmp_path, club):
         product = fitted(Classify(data=str(club), target="member", model=model, embedding=2 * (model == "mlp"),
                                   max_steps=3))  # fmt: skip
         product.save(tmp_path / model / "product")
-        again = load_from(tmp_path / model / "product", read_product(tmp_path / model / "product"))
+        again = load_from(tmp_path / model / "product")
         (batch,) = again.read(club)
         assert torch.equal(again.predict(batch.inputs), product.predict(batch.inputs))
 
@@ -197,7 +197,7 @@ def test_a_product_is_a_differentiable_function_of_its_numbers(club):
 
 def test_export_is_the_product(tmp_path):
     fitted(Classify(model="tree")).save(tmp_path)
-    product = load_from(tmp_path, read_product(tmp_path))
+    product = load_from(tmp_path)
     module, example = product.exportable()
     program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     rows = torch.rand(5, 4) * 5

@@ -129,11 +129,12 @@ def finish(group: RunFolder, launch: Launch, started: float | None = None) -> An
                 name = group.path.name
                 text = f"{name}: stopped while training {one['name']}, saved; go on with `gradus resume {name}`"
                 return Answer({**answer.data, "run": name, "path": str(group.path)}, text, answer.code)
-        if not any(_scores(group, body["auto"])):
+        scores = _scores(group, body["auto"])
+        if not any(scores):
             if not any(group.members.glob("*/metrics.csv")):
                 shutil.rmtree(group.path, ignore_errors=True)
             raise GradusError(f"no candidate could be trained: {'; '.join(failed.values())}")
-        choice = _choose(group, {**body["auto"], "failed": failed}, time.perf_counter() - started)
+        choice = _choose(scores, {**body["auto"], "failed": failed}, time.perf_counter() - started)
         write_atomically(group.path / CHOICE, json.dumps(choice, indent=1) + "\n")
     return _told(group, choice)
 
@@ -155,10 +156,10 @@ def _scores(group: RunFolder, auto: dict[str, Any]) -> list[dict[str, float]]:
     return found
 
 
-def _choose(group: RunFolder, auto: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _choose(scores: Sequence[dict[str, float]], auto: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Return which candidate is best on the validation part; of equal ones that with the smaller loss."""
     metric, names = auto["metric"], [one["name"] for one in auto["candidates"]]
-    rows = [{"name": n, "metrics": m} for n, m in zip(names, _scores(group, auto), strict=True)]
+    rows = [{"name": n, "metrics": m} for n, m in zip(names, scores, strict=True)]
 
     def rank(i: int) -> tuple[float, float]:
         found = rows[i]["metrics"]

@@ -39,6 +39,8 @@ class Train:
         if count == 1:
             return learn(recipe, make_folder(place(self.asked), id, recipe), launch)
         vary: Vary = "seed" if launch.seeds > 1 else "ensemble"
+        if vary == "ensemble":
+            divided(id, recipe, "--ensemble")
         group = make_folder(place(self.asked), id, recipe, members=count, vary=vary)
         return train_members(group, count, vary, self.asked)
 

@@ -19,7 +19,6 @@ from gradus.data.images import ImageSet
 from gradus.engine.capabilities import InputBatch
 from gradus.engine.product import load_weights, save_product
 from gradus.engine.state import State
-from gradus.errors import GradusError
 
 __all__ = ["NetworkClassifier"]
 
@@ -66,12 +65,7 @@ class NetworkClassifier:
 
     def read(self, path: Path, batch_size: int = 64) -> Iterator[InputBatch]:
         """Read image files (one, or a folder of them) in batches as raw inputs."""
-        from gradus.data.decode import image_files
-
-        if not path.exists():
-            raise GradusError(f"{path} does not exist: name an image file, or a folder of them")
-        files = image_files(path) if path.is_dir() else [path]
-        images = ImageSet.of_files(files, channels=self.facts["channels"], image_size=self.module.size, budget=0)
+        images = ImageSet.at(path, channels=self.facts["channels"], image_size=self.module.size)
         for i, batch in enumerate(images.batches(batch_size, self.device)):
             yield InputBatch(images.names[i * batch_size : (i + 1) * batch_size], batch.images)
 

@@ -17,12 +17,12 @@ from gradus.backprop.layer import Array
 from gradus.backprop.losses import SoftmaxCrossEntropy
 from gradus.backprop.network import Network
 from gradus.backprop.sgd import SGD
-from gradus.data.images import ImageBatch, ImageSet
+from gradus.data.images import ImageBatch
 from gradus.engine.learner import Metrics
 from gradus.engine.state import State
 from gradus.errors import GradusError
 
-__all__ = ["Backpropagation", "evaluate", "moments", "scores_of"]
+__all__ = ["Backpropagation", "evaluate", "scores_of"]
 
 
 class Backpropagation:
@@ -132,18 +132,3 @@ def evaluate(scores: Callable[[Tensor], Array], batches: Iterable[ImageBatch], p
     if not count:
         raise GradusError(f"the {prefix} split holds no images: raise --{prefix}-fraction")
     return {f"{prefix}/loss": total / count, f"{prefix}/accuracy": correct / count}
-
-
-def moments(images: ImageSet, most: int = 10_000) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel, over evenly spread images.
-
-    Args:
-        images: of a data set.
-        most: how many to look at.
-    """
-    rows = torch.linspace(0, len(images) - 1, min(len(images), most)).long()
-    parts = [batch.images.numpy() for batch in images.take(rows).batches(1024)]
-    pixels = sum(part[:, 0].size for part in parts)
-    mean = sum(part.sum((0, 2, 3), dtype=np.float64) for part in parts) / pixels
-    spread = sum(((part - mean[:, None, None]) ** 2).sum((0, 2, 3)) for part in parts) / pixels
-    return [round(float(m), 6) for m in mean], [round(max(float(v) ** 0.5, 1e-3), 6) for v in spread]

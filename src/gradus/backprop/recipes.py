@@ -119,10 +119,9 @@ class Backprop(Divided):
 
     def facts(self, splits: "ImageSplits") -> dict[str, Any]:
         """Return what rebuilds the network, without its weights."""
-        from gradus.backprop.learner import moments
 
         name, settings = self.model
-        mean, std = moments(splits.train)
+        mean, std = splits.train.moments()
         return {
             "model": name, "channels": splits.train.channels, "size": list(splits.train.image_size),
             "mean": mean, "std": std, "classes": list(splits.classes), "settings": settings,

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from gradus.data.decode import common_shape, decode_all, headers
+from gradus.data.decode import common_shape, decode_all, headers, image_files
 from gradus.errors import GradusError
 
 __all__ = ["MEMORY_BUDGET", "Files", "ImageBatch", "ImageSet", "ImageSplits", "Memory", "Pixels", "as_images"]
@@ -201,6 +201,18 @@ class ImageSet:
             store = Memory(torch.from_numpy(decode_all(paths, shape)), names=[str(path) for path in paths])
         return ImageSet(store, torch.full((len(paths),), UNLABELLED) if labels is None else labels, classes)
 
+    @staticmethod
+    def at(path: Path, *, channels: int, image_size: int | tuple[int, int]) -> "ImageSet":
+        """Return the unlabelled images of a file, or of all files below a folder, decoded when asked for.
+
+        Raises:
+            GradusError: if there is nothing of that name, or no image.
+        """
+        if not path.exists():
+            raise GradusError(f"{path} does not exist: name an image file, or a folder of them")
+        files = image_files(path) if path.is_dir() else [path]
+        return ImageSet.of_files(files, channels=channels, image_size=image_size, budget=0)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -208,6 +220,22 @@ class ImageSet:
         kind = "files" if isinstance(self.pixels, Files) else "in memory"
         size = "×".join(str(n) for n in self.pixels.shape)
         return f"ImageSet({len(self)} images {size}, {len(self.classes)} classes, {kind})"
+
+    def moments(self, most: int = 10_000) -> tuple[list[float], list[float]]:
+        """Return mean and standard deviation of each channel, over evenly spread images.
+
+        Args:
+            most: images to look at.
+        """
+        rows = torch.linspace(0, len(self) - 1, min(len(self), most)).long()
+        sums, squares, pixels = torch.zeros(()), torch.zeros(()), 0
+        for images, _ in self.take(rows).batches(1024):
+            sums = sums + images.sum((0, 2, 3), dtype=torch.float64)
+            squares = squares + images.square().sum((0, 2, 3), dtype=torch.float64)
+            pixels += images.numel() // images.shape[1]
+        mean = sums / pixels
+        std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
+        return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
 
     @property
     def in_memory(self) -> bool:

@@ -15,14 +15,18 @@ from gradus.errors import GradusError
 __all__ = [
     "CAPABILITIES",
     "Acts",
+    "Completes",
+    "Embeds",
     "Explains",
     "Exports",
+    "Highlights",
     "InputBatch",
     "Predicts",
     "Product",
     "Regresses",
     "Samples",
     "Scores",
+    "Translates",
     "ask",
 ]
 
@@ -31,7 +35,7 @@ class InputBatch(NamedTuple):
     """Raw inputs read from a user's files, with the name of each."""
 
     names: list[str]
-    inputs: Tensor
+    inputs: Tensor | Sequence[Any]
 
 
 @runtime_checkable
@@ -98,6 +102,46 @@ class Scores(Protocol):
 
 
 @runtime_checkable
+class Highlights(Protocol):
+    """Reads text piece by piece, as a differentiable function of what it reads: its pieces can be given their share.
+
+    `pieces` are where each token begins and ends in the text, `embedded` is what is read at each of them, and
+    `scores_of` goes on from there to the scores of the classes; `absent` is what is read where nothing stands.
+    """
+
+    classes: Sequence[str]
+
+    def pieces(self, text: str) -> list[tuple[int, int]]: ...
+
+    def embedded(self, text: str) -> Tensor: ...
+
+    def absent(self, text: str) -> Tensor: ...
+
+    def scores_of(self, embedded: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Goes on with a text, piece by piece."""
+
+    def complete(self, prompt: str, **settings: Any) -> Iterator[str]: ...
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Gives a text for a text."""
+
+    def translate(self, texts: Sequence[str], **settings: Any) -> list[str]: ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Gives a vector for each word or text."""
+
+    def embed(self, texts: Sequence[str], **settings: Any) -> Tensor: ...
+
+
+@runtime_checkable
 class Acts(Protocol):
     """Chooses an action for an observation."""
 
@@ -108,9 +152,13 @@ CAPABILITIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "predict": (Predicts, ("predict", "report")),
     "regress": (Regresses, ("predict",)),
     "explain": (Explains, ("explain", "attack")),
+    "highlight": (Highlights, ("explain",)),
     "export": (Exports, ("export",)),
     "sample": (Samples, ("sample",)),
     "score": (Scores, ("score",)),
+    "complete": (Completes, ("complete",)),
+    "translate": (Translates, ("translate",)),
+    "embed": (Embeds, ("embed",)),
     "act": (Acts, ("play",)),
 }
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from gradus.canon import canon
 from gradus.engine.capabilities import InputBatch, Predicts
-from gradus.engine.product import load_from, read_product, save_product
+from gradus.engine.product import load_from, save_product
 from gradus.engine.state import State
 from gradus.errors import GradusError
 
@@ -148,4 +148,4 @@ class Ensemble:
     def load(cls, folder: Path, facts: State) -> "Ensemble":
         """Load every member again."""
         places = [folder / "members" / str(i) for i in range(facts["members"])]
-        return cls([load_from(place, read_product(place)) for place in places], facts["name"], facts["combine"])
+        return cls([load_from(place) for place in places], facts["name"], facts["combine"])

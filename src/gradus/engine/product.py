@@ -94,18 +94,14 @@ def load_product(run: Path, device: str = "auto") -> Any:
 
         return Ensemble([load_product(member.path, device) for member in group], run.name)
     place = pick_device(device)
-    product = load_from(run / "product", read_product(run / "product"))
+    product = load_from(run / "product")
     product.module.to(place)
     return product
 
 
-def load_from(folder: Path, facts: State) -> Any:
-    """Return the product of a product folder, in evaluation mode.
-
-    Args:
-        folder: that `Product.save` wrote.
-        facts: what `read_product` found in it.
-    """
+def load_from(folder: Path) -> Any:
+    """Return the product of a folder that `Product.save` wrote, in evaluation mode; raises as `read_product` does."""
+    facts = read_product(folder)
     product = canon.find("product", facts["product"]).load(folder, facts)
     product.module.eval()
     return product

@@ -13,7 +13,7 @@ from typing import Any
 from gradus.engine.ensembles import Ensemble
 from gradus.engine.folder import RunFolder
 from gradus.engine.learner import Clock, Metrics
-from gradus.engine.product import load_from, read_product
+from gradus.engine.product import load_from
 from gradus.engine.run import Run
 from gradus.errors import GradusError
 
@@ -52,4 +52,4 @@ class Snapshots:
 def gather(folder: RunFolder) -> Ensemble:
     """Return the ensemble of a run's snapshots."""
     places = sorted(folder.snapshots.iterdir(), key=lambda place: int(place.name))
-    return Ensemble([load_from(place, read_product(place)) for place in places], folder.path.name)
+    return Ensemble([load_from(place) for place in places], folder.path.name)

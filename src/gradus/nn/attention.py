@@ -3,10 +3,11 @@
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V,   in `heads` subspaces of d = width / heads dimensions each
 
 The kernels (`full`, `local`, `linear`) are in `attention_kernels`, the blocks around them in `transformer`. A cache
-holds the keys and values of the tokens so far in memory laid out once: a new token costs one row of the product.
+holds the keys and values of the tokens so far in memory laid out once: a new token costs one row of the product. Linear
+attention needs only their sums, whose size does not grow.
 
 References:
-    Vaswani et al. 2017, Attention is all you need.
+    Vaswani et al. 2017, Attention is all you need. Katharopoulos et al. 2020, Transformers are RNNs.
 """
 
 from typing import Literal
@@ -20,7 +21,7 @@ from gradus.nn import attention_kernels as kernels
 from gradus.nn.attention_kernels import Heads, Mask
 from gradus.nn.positions import rotate
 
-__all__ = ["CrossAttention", "Kernel", "KeyValueCache", "SelfAttention"]
+__all__ = ["CrossAttention", "Kernel", "KeyValueCache", "LinearCache", "SelfAttention"]
 
 Kernel = Literal["full", "local", "linear"]
 
@@ -62,6 +63,28 @@ class KeyValueCache:
         """Let row i go on as a copy of row `rows[i]`: what a beam search does to its hypotheses."""
         if self._keys is not None and self._values is not None:
             self._keys, self._values = self._keys.index_select(0, rows), self._values.index_select(0, rows)
+
+
+class LinearCache:
+    """What linear attention keeps of the tokens so far: Σ φ(k) vᵀ and Σ φ(k)."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.sums: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"LinearCache({self.length})"
+
+    def add(self, keys: Heads, values: Heads, mask: Mask | None = None) -> None:
+        """Add tokens; those that the mask leaves out do not count."""
+        sums = kernels.linear_sums(keys, values, mask)
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.length += keys.shape[-2]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let row i go on as a copy of row `rows[i]`."""
+        if self.sums is not None:
+            self.sums = self.sums.index_select(0, rows)
 
 
 def _check(width: int, heads: int, dropout: float) -> None:
@@ -110,13 +133,21 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
+    def cache(self, capacity: int) -> "KeyValueCache | LinearCache":
+        """Return an empty cache of the kind that this attention keeps.
+
+        Args:
+            capacity: the most tokens it shall hold.
+        """
+        return LinearCache() if self.kernel == "linear" else KeyValueCache(capacity)
+
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
         *,
         mask: Mask | None = None,
         causal: bool = False,
-        cache: KeyValueCache | None = None,
+        cache: KeyValueCache | LinearCache | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """Return what each token gathers from all.
 
@@ -127,23 +158,31 @@ class SelfAttention(nn.Module):
             cache: of the tokens before; the new ones are added to it.
 
         Raises:
-            GradusError: for a cache where attention is not full and causal.
+            GradusError: for a cache where attention is not causal, or of another kind than `cache` gives.
         """
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.rotary:
             start = cache.length if cache is not None else 0
             positions = torch.arange(start, start + x.shape[1], device=x.device)
             query, key = rotate(query, positions), rotate(key, positions)
+        past: Tensor | None = None
         if cache is not None:
-            if self.kernel != "full" or not causal:
-                raise GradusError("a cache of keys and values goes with full causal attention")
-            key, value = cache.append(key, value)
-        return self.out(self._gather(query, key, value, mask, causal).transpose(1, 2).flatten(2))
+            if not causal or isinstance(cache, LinearCache) != (self.kernel == "linear"):
+                raise GradusError("a cache goes with causal attention and with the kind of attention that made it")
+            if isinstance(cache, LinearCache):
+                past, tokens = cache.sums, x.shape[1]
+                mask = None if mask is None else mask[..., -tokens:]
+                cache.add(key, value, mask)
+            else:
+                key, value = cache.append(key, value)
+        return self.out(self._gather(query, key, value, mask, causal, past).transpose(1, 2).flatten(2))
 
-    def _gather(self, query: Heads, key: Heads, value: Heads, mask: Mask | None, causal: bool) -> Heads:
+    def _gather(
+        self, query: Heads, key: Heads, value: Heads, mask: Mask | None, causal: bool, past: Heads | None
+    ) -> Heads:  # fmt: skip
         dropout = self.dropout if self.training else 0.0
         if self.kernel == "linear":
-            return kernels.linear(query, key, value, causal=causal, mask=mask)
+            return kernels.linear(query, key, value, causal=causal, mask=mask, past=past)
         if self.kernel == "local":
             assert self.window is not None
             return kernels.local(query, key, value, window=self.window, causal=causal, mask=mask, dropout=dropout)

@@ -4,7 +4,8 @@
     local   the same over |i − j| ≤ w, or over a square on a grid  O(T w)
     linear  φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ_j φ(K_j)),  φ = elu + 1       O(T d²)
 
-A causal token sees itself and those before it. A mask is true where a query may look.
+A causal token sees itself and those before it; fewer queries than keys are those of the last tokens. A mask is true
+where a query may look, and one that may look nowhere gathers zero.
 
 References:
     Vaswani et al. 2017, Attention is all you need. Beltagy et al. 2020, Longformer: the long-document transformer.
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from gradus.errors import GradusError
 
-__all__ = ["Heads", "Mask", "full", "linear", "local", "local_2d"]
+__all__ = ["Heads", "Mask", "full", "linear", "linear_sums", "local", "local_2d"]
 
 Heads = Float[Tensor, "batch heads _ _"]
 Mask = Bool[Tensor, "#batch #heads #queries keys"]
@@ -30,7 +31,7 @@ CHUNK = 64
 def full(
     query: Heads, key: Heads, value: Heads, *, mask: Mask | None = None, causal: bool = False, dropout: float = 0.0
 ) -> Heads:
-    """Return softmax(Q Kᵀ / √d) V through torch's fused kernels; fewer queries than keys are those of the last tokens.
+    """Return softmax(Q Kᵀ / √d) V through torch's fused kernels.
 
     Args:
         query: Q; (batch, heads, queries, width).
@@ -56,7 +57,7 @@ def local(
     """Return attention over the keys within a window, in blocks of its size.
 
     Args:
-        query: Q; as many as there are keys.
+        query: Q; as many as there are keys, or fewer where it is causal.
         key: K.
         value: V.
         window: w; a query sees the keys |i − j| ≤ w, a causal one i − w ≤ j ≤ i.
@@ -65,17 +66,20 @@ def local(
         dropout: probability of dropping a weight.
 
     Raises:
-        GradusError: for a window below one, or another number of queries than of keys.
+        GradusError: for a window below one, another number of queries than of keys, or a mask that differs between
+            queries.
     """
     tokens = query.shape[-2]
-    if window < 1 or key.shape[-2] != tokens:
+    if window < 1 or (key.shape[-2] != tokens and not causal):
         raise GradusError(f"local attention needs a window of at least 1 and as many queries as keys, not {window}")
+    if mask is not None and mask.shape[-2] != 1:
+        raise GradusError("local attention takes a mask over keys only, of shape (batch, 1, 1, keys)")
+    if key.shape[-2] != tokens:
+        return _last_of_many(query, key, value, window, mask, dropout)
     blocks = -(-tokens // window)
     pad = blocks * window - tokens
     after = 0 if causal else window
     there = torch.ones(1, 1, 1, tokens, dtype=torch.bool, device=query.device) if mask is None else mask
-    if there.shape[-2] != 1:
-        raise GradusError("local attention takes a mask over keys only, of shape (batch, 1, 1, keys)")
     spans = [F.pad(x, (0, 0, window, pad + after)).unfold(-2, 2 * window + after, window) for x in (key, value)]
     near_keys, near_values = (x.transpose(-1, -2) for x in spans)
     seen = F.pad(there.squeeze(-2), (window, pad + after)).unfold(-1, 2 * window + after, window)
@@ -88,6 +92,22 @@ def local(
     blocked = F.pad(query, (0, 0, 0, pad)).unflatten(-2, (blocks, window))
     found = F.scaled_dot_product_attention(blocked, near_keys, near_values, allowed, dropout)
     return found.flatten(-3, -2)[..., :tokens, :]
+
+
+def _last_of_many(
+    query: Heads, key: Heads, value: Heads, window: int, mask: Mask | None, dropout: float
+) -> Heads:  # fmt: skip
+    """Return causal local attention of the last tokens: over the keys near them alone, all at once."""
+    queries = query.shape[-2]
+    near = min(key.shape[-2], window + queries)
+    key, value = key[..., -near:, :], value[..., -near:, :]
+    mask = None if mask is None else mask[..., -near:]
+    if queries > 1:
+        i = torch.arange(near - queries, near, device=query.device)[:, None]
+        j = torch.arange(near, device=query.device)
+        band = (j <= i) & (j >= i - window)
+        mask = band if mask is None else mask & band
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout)
 
 
 def local_2d(
@@ -122,7 +142,15 @@ def _around(x: Tensor, grid: tuple[int, int], radius: int) -> Float[Tensor, "bat
     return image.unfold(-3, side, 1).unfold(-3, side, 1).flatten(-2).transpose(-1, -2).flatten(2, 3)
 
 
-def linear(query: Heads, key: Heads, value: Heads, *, causal: bool = False, mask: Mask | None = None) -> Heads:
+def linear(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    *,
+    causal: bool = False,
+    mask: Mask | None = None,
+    past: Heads | None = None,
+) -> Heads:
     """Return attention with the kernel φ(q) · φ(k) in place of exp(q · k / √d): linear in the number of tokens.
 
     The causal form sums over chunks of 64 tokens, quadratic within and a running state between them.
@@ -133,24 +161,45 @@ def linear(query: Heads, key: Heads, value: Heads, *, causal: bool = False, mask
         value: V.
         causal: a query sees no later key.
         mask: true for the keys that may be looked at, (batch, 1, 1, keys).
+        past: `linear_sums` of the tokens before these, which every query sees.
 
     Raises:
         GradusError: for a mask that differs between queries.
     """
-    q, k = F.elu(query) + 1, F.elu(key) + 1
+    q = F.elu(query) + 1
+    k, v = _featured(key, value, mask)
+    if causal:
+        tokens = q.shape[-2]
+        size = min(CHUNK, tokens)
+        q, k, v = (F.pad(x, (0, 0, 0, -tokens % size)).unflatten(-2, (-1, size)) for x in (q, k, v))
+        added = k.transpose(-1, -2) @ v
+        before = added.cumsum(2) - added
+        before = before if past is None else before + past[:, :, None]
+        within = (q @ k.transpose(-1, -2)).tril() @ v
+        found = (q @ before + within).flatten(2, 3)[..., :tokens, :]
+    else:
+        sums = k.transpose(-1, -2) @ v
+        found = q @ (sums if past is None else sums + past)
+    return found[..., :-1] / found[..., -1:].clamp_min(torch.finfo(found.dtype).tiny)
+
+
+def linear_sums(key: Heads, value: Heads, mask: Mask | None = None) -> Heads:
+    """Return Σ_j φ(k_j) (v_j, 1)ᵀ, all that linear attention needs to know of tokens: (batch, heads, d, d + 1).
+
+    Args:
+        key: K.
+        value: V.
+        mask: true for the keys that count, (batch, 1, 1, keys).
+    """
+    k, v = _featured(key, value, mask)
+    return k.transpose(-1, -2) @ v
+
+
+def _featured(key: Heads, value: Heads, mask: Mask | None) -> tuple[Heads, Heads]:
+    """Return φ(K), zero where it is masked, and V with a column of ones: the normaliser is one more feature."""
+    k = F.elu(key) + 1
     if mask is not None:
         if mask.shape[-2] != 1:
             raise GradusError("linear attention takes a mask over keys only, of shape (batch, 1, 1, keys)")
         k = k * mask.transpose(-1, -2).to(k.dtype)
-    if not causal:
-        state = k.transpose(-1, -2) @ value
-        return (q @ state) / (q @ k.sum(-2)[..., None])
-    tokens = q.shape[-2]
-    pad = -tokens % CHUNK
-    ones = torch.cat([value, value.new_ones(*value.shape[:-1], 1)], -1)  # the normaliser is one more feature
-    q, k, v = (F.pad(x, (0, 0, 0, pad)).unflatten(-2, (-1, CHUNK)) for x in (q, k, ones))
-    added = k.transpose(-1, -2) @ v
-    before = added.cumsum(2) - added
-    within = (q @ k.transpose(-1, -2)).tril() @ v
-    found = (q @ before + within).flatten(2, 3)[..., :tokens, :]
-    return found[..., :-1] / found[..., -1:]
+    return k, torch.cat([value, value.new_ones(*value.shape[:-1], 1)], -1)

@@ -10,14 +10,16 @@ References:
     Xiong et al. 2020, On layer normalization in the Transformer architecture.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradus.errors import GradusError
 from gradus.nn.activations import activation as make_activation
-from gradus.nn.attention import CrossAttention, Kernel, KeyValueCache, SelfAttention
+from gradus.nn.attention import CrossAttention, Kernel, KeyValueCache, LinearCache, SelfAttention
 from gradus.nn.attention_kernels import Heads, Mask
 from gradus.nn.chain import chain
 
@@ -33,10 +35,12 @@ class TransformerBlock(nn.Module):
         hidden: units of the perceptron; four widths by default.
         norm: whether layers are normalised before (pre) or after (post) their residual sum.
         activation: of the perceptron.
+        activation_settings: of that activation.
         source: features of a source's tokens where there is one to look at.
         dropout: probability, behind every linear layer.
         attention_dropout: probability of dropping an attention weight.
         bias: whether linear layers have one.
+        norm_bias: whether layer normalisations have one.
         eps: of the layer normalisations.
         kernel: of the self-attention: full, local or linear.
         window: of a local kernel.
@@ -54,10 +58,12 @@ class TransformerBlock(nn.Module):
         hidden: int | None = None,
         norm: Literal["pre", "post"] = "pre",
         activation: str = "gelu",
+        activation_settings: Mapping[str, Any] = MappingProxyType({}),
         source: int | None = None,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         bias: bool = True,
+        norm_bias: bool = True,
         eps: float = 1e-6,
         kernel: Kernel = "full",
         window: int | None = None,
@@ -68,21 +74,21 @@ class TransformerBlock(nn.Module):
             raise GradusError(f"a block is normalised pre or post, not {norm!r}")
         hidden = 4 * width if hidden is None else hidden
         self.pre = norm == "pre"
-        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.norm1 = nn.LayerNorm(width, eps=eps, bias=norm_bias)
         self.attention = SelfAttention(
             width, heads, dropout=attention_dropout, bias=bias, kernel=kernel, window=window, rotary=rotary
         )
         self.dropout = nn.Dropout(dropout)
-        self.norm_source = None if source is None else nn.LayerNorm(width, eps=eps)
+        self.norm_source = None if source is None else nn.LayerNorm(width, eps=eps, bias=norm_bias)
         self.cross = (
             None
             if source is None
             else CrossAttention(width, heads, source=source, dropout=attention_dropout, bias=bias)
         )
-        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.norm2 = nn.LayerNorm(width, eps=eps, bias=norm_bias)
         self.mlp = chain(
             linear1=nn.Linear(width, hidden, bias=bias),
-            **{activation: make_activation(activation)},
+            **{activation: make_activation(activation, **activation_settings)},
             dropout1=nn.Dropout(dropout),
             linear2=nn.Linear(hidden, width, bias=bias),
             dropout2=nn.Dropout(dropout),
@@ -94,7 +100,7 @@ class TransformerBlock(nn.Module):
         *,
         mask: Mask | None = None,
         causal: bool = False,
-        cache: KeyValueCache | None = None,
+        cache: KeyValueCache | LinearCache | None = None,
         source: Float[Tensor, "batch source features"] | None = None,
         source_mask: Mask | None = None,
         projected: tuple[Heads, Heads] | None = None,

@@ -23,7 +23,7 @@ from gradus.ode.krylov import gmres
 from gradus.ode.pull import pull, pull_rows
 from gradus.ode.settings import Options
 from gradus.ode.state import Field
-from gradus.ode.stepping import combine
+from gradus.ode.stepping import Staged, combine
 from gradus.ode.tableaus import Tableau
 
 __all__ = ["DiagonallyImplicit"]
@@ -34,7 +34,7 @@ Solve = Callable[[Tensor, bool], Tensor]
 """(right-hand side, transposed) → (I − hγ J)⁻¹ times it, or with the transpose."""
 
 
-class DiagonallyImplicit:
+class DiagonallyImplicit(Staged):
     """Steps of a tableau with a diagonal, out of place, on packed states; autograd can follow.
 
     Args:
@@ -45,12 +45,9 @@ class DiagonallyImplicit:
     """
 
     def __init__(self, field: Field, tableau: Tableau, like: Tensor, options: Options) -> None:
-        self.field, self.tableau, self.options = field, tableau, options
-        self.dtype, self.device = like.dtype, like.device
+        super().__init__(field, tableau, like)
+        self.options = options
         self.tol = options.newton_tol or torch.finfo(like.dtype).eps ** (2 / 3)
-        self.stages: list[Tensor] = []
-        self.first: Tensor | None = None
-        self.next: Tensor | None = None
         self.solve: Solve | None = None
         self.jacobian: Callable[[float], Solve] | None = None
         self.linear = options.linear
@@ -58,34 +55,6 @@ class DiagonallyImplicit:
             self.linear = "dense" if field.layout.size <= DENSE_LIMIT else "krylov"
         if self.linear == "rows" and not field.layout.single:
             self.linear = "dense"
-
-    def enter(self, y: Tensor) -> Tensor:
-        """Return the state itself."""
-        return y
-
-    def leave(self, y: Tensor) -> Tensor:
-        """Return the state itself."""
-        return y
-
-    def _time(self, t: float) -> Tensor:
-        return torch.tensor(t, dtype=self.dtype, device=self.device)
-
-    def slope(self, t: float, y: Tensor) -> Tensor:
-        """Return f(t, y), kept as the first derivative of the step to come where the method starts with it."""
-        if self.first is None:
-            slope = self.field(self._time(t), y)
-            if not self.tableau.starts_explicitly:
-                return slope
-            self.first = slope
-        return self.first
-
-    def know(self, slope: Tensor) -> None:
-        """Take the first derivative of the step to come as given."""
-        self.first = slope
-
-    def evaluate(self, t: float, y: Tensor) -> Tensor:
-        """Return f(t, y) and keep nothing."""
-        return self.field(self._time(t), y)
 
     def advance(self, t: float, h: float, end: float, y: Tensor) -> Tensor | None:
         """Return y at `end` = t + h; None where Newton's method does not converge."""
@@ -162,22 +131,6 @@ class DiagonallyImplicit:
         assert self.solve is not None
         with torch.no_grad():
             return self.solve(combine(torch.zeros_like(self.stages[0]), self.stages, self.tableau.error, h), False)
-
-    def accept(self) -> None:
-        """Make the last step the past."""
-        self.first, self.next = self.next, None
-
-    def between(self, t: float, h: float, y: Tensor, end: tuple[float, Tensor], theta: float) -> Tensor:
-        """Return y(t + θh) within the last step."""
-        return combine(y, self.close(end), self.tableau.dense_weights(theta), h)
-
-    def close(self, end: tuple[float, Tensor]) -> list[Tensor]:
-        """Return the stages of the last step with all that its dense output needs."""
-        if not self.tableau.slope_needed:
-            return self.stages
-        if self.next is None:
-            self.next = self.field(self._time(end[0]), end[1])
-        return [*self.stages, self.next]
 
 
 class _Unmoved:

@@ -9,6 +9,7 @@ method allows it (`fsal`), the one that was tried before where a step is rejecte
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from gradus.ode.state import Field
 from gradus.ode.tableaus import Tableau
 
-__all__ = ["ErrorNorm", "Functional", "Preallocated", "Stepper"]
+__all__ = ["ErrorNorm", "Functional", "Preallocated", "Staged", "Stepper"]
 
 
 @runtime_checkable
@@ -227,17 +228,16 @@ class Preallocated:
         return self.slopes
 
 
-class Functional:
-    """Explicit steps out of place, on packed states, for autograd to follow.
+class Staged(ABC):
+    """Steps out of place, on packed states, their stages separate tensors: what explicit and implicit ones share.
 
     Args:
         field: what is integrated.
-        tableau: an explicit method.
+        tableau: the method.
         like: a packed state, for dtype and device.
     """
 
     def __init__(self, field: Field, tableau: Tableau, like: Tensor) -> None:
-        assert tableau.explicit
         self.field, self.tableau = field, tableau
         self.dtype, self.device = like.dtype, like.device
         self.stages: list[Tensor] = []
@@ -256,9 +256,12 @@ class Functional:
         return torch.tensor(t, dtype=self.dtype, device=self.device)
 
     def slope(self, t: float, y: Tensor) -> Tensor:
-        """Return f(t, y), kept as the first derivative of the step to come."""
+        """Return f(t, y), kept as the first derivative of the step to come where the method starts with it."""
         if self.first is None:
-            self.first = self.field(self._time(t), y)
+            slope = self.field(self._time(t), y)
+            if not self.tableau.starts_explicitly:
+                return slope
+            self.first = slope
         return self.first
 
     def know(self, slope: Tensor) -> None:
@@ -268,6 +271,44 @@ class Functional:
     def evaluate(self, t: float, y: Tensor) -> Tensor:
         """Return f(t, y) and keep nothing."""
         return self.field(self._time(t), y)
+
+    @abstractmethod
+    def advance(self, t: float, h: float, end: float, y: Tensor) -> Tensor | None:
+        """Return y at `end` = t + h; None where an implicit stage has no solution in reach."""
+
+    @abstractmethod
+    def deviation(self, h: float) -> Tensor:
+        """Return the estimate of the last step's local error, which gradients do not see."""
+
+    def accept(self) -> None:
+        """Make the last step the past."""
+        self.first, self.next = self.next, None
+
+    def between(self, t: float, h: float, y: Tensor, end: tuple[float, Tensor], theta: float) -> Tensor:
+        """Return y(t + θh) within the last step."""
+        return combine(y, self.close(end), self.tableau.dense_weights(theta), h)
+
+    def close(self, end: tuple[float, Tensor]) -> list[Tensor]:
+        """Return the stages of the last step with all that its dense output needs."""
+        if not self.tableau.slope_needed:
+            return self.stages
+        if self.next is None:
+            self.next = self.field(self._time(end[0]), end[1])
+        return [*self.stages, self.next]
+
+
+class Functional(Staged):
+    """Explicit steps out of place, for autograd to follow.
+
+    Args:
+        field: what is integrated.
+        tableau: an explicit method.
+        like: a packed state, for dtype and device.
+    """
+
+    def __init__(self, field: Field, tableau: Tableau, like: Tensor) -> None:
+        assert tableau.explicit
+        super().__init__(field, tableau, like)
 
     def advance(self, t: float, h: float, end: float, y: Tensor) -> Tensor | None:
         """Return y at `end` = t + h."""
@@ -287,22 +328,6 @@ class Functional:
         assert self.tableau.error is not None
         with torch.no_grad():
             return combine(torch.zeros_like(self.stages[0]), self.stages, self.tableau.error, h)
-
-    def accept(self) -> None:
-        """Make the last step the past."""
-        self.first, self.next = self.next, None
-
-    def between(self, t: float, h: float, y: Tensor, end: tuple[float, Tensor], theta: float) -> Tensor:
-        """Return y(t + θh) within the last step."""
-        return combine(y, self.close(end), self.tableau.dense_weights(theta), h)
-
-    def close(self, end: tuple[float, Tensor]) -> list[Tensor]:
-        """Return the stages of the last step with all that its dense output needs."""
-        if not self.tableau.slope_needed:
-            return self.stages
-        if self.next is None:
-            self.next = self.field(self._time(end[0]), end[1])
-        return [*self.stages, self.next]
 
 
 def combine(y: Tensor, slopes: list[Tensor], weights: tuple[float, ...] | list[float], h: float) -> Tensor:

@@ -217,15 +217,9 @@ class Classifier:
 
     def read(self, path: Path, batch_size: int = 64) -> Iterator[InputBatch]:
         """Read image files (one, or a folder of them) in batches as raw inputs."""
-        from gradus.data.decode import image_files
-
-        files = image_files(path) if path.is_dir() else [path]
-        if not path.exists():
-            raise GradusError(f"{path} does not exist: name an image file, or a folder of them")
-        images = ImageSet.of_files(files, channels=self.channels, image_size=self.module.size, budget=0)
-        names = images.names
+        images = ImageSet.at(path, channels=self.channels, image_size=self.module.size)
         for i, batch in enumerate(images.batches(batch_size, self.device)):
-            yield InputBatch(names[i * batch_size : (i + 1) * batch_size], batch.images)
+            yield InputBatch(images.names[i * batch_size : (i + 1) * batch_size], batch.images)
 
     def exportable(self) -> tuple[nn.Module, Tensor]:
         """Return the module to export and an example input."""
@@ -277,7 +271,7 @@ def describe(name: str, splits: ImageSplits, settings: State, origin: State | No
         kept = {key: origin[key] for key in ("size", "channels", "mean", "std")}
         return {"model": name, "settings": {**origin["settings"], **settings}, **kept, **several}
     chosen = ("lenet" if max(height, width) <= 32 else "resnet18") if name == "auto" else name
-    mean, std = _moments(splits)
+    mean, std = splits.train.moments()
     shape = {"channels": splits.train.channels, "size": [height, width]}
     return {"model": chosen, **shape, "settings": settings, "mean": mean, "std": std, **several}
 
@@ -295,20 +289,6 @@ def fresh(facts: State, classes: int) -> ImageModel:
         return model
     facts["size"] = [max(side, least) for side in model.size]
     return assemble(facts, classes)
-
-
-def _moments(splits: ImageSplits, most: int = 10_000) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, over evenly spread training images."""
-    count = len(splits.train)
-    rows = torch.linspace(0, count - 1, min(count, most)).long()
-    sums, squares, pixels = torch.zeros(()), torch.zeros(()), 0
-    for images, _ in splits.train.take(rows).batches(1024):
-        sums = sums + images.sum((0, 2, 3), dtype=torch.float64)
-        squares = squares + images.square().sum((0, 2, 3), dtype=torch.float64)
-        pixels += images.numel() // images.shape[1]
-    mean = sums / pixels
-    std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
-    return [round(x, 6) for x in mean.tolist()], [round(x, 6) for x in std.tolist()]
 
 
 def transfer(origin: ImageModel, model: ImageModel, name: str) -> None:

@@ -1,14 +1,5 @@
-"""What a classifier is worth on labelled images: one streaming pass, then a closer look at its worst mistakes.
+"""What a classifier is worth on labelled images: one streaming pass, then a closer look at its worst mistakes."""
 
-The Wilson interval of k successes in n is where |p̂ − p| ≤ z √(p (1 − p) / n):
-
-    (p̂ + z²/2n ± z √(p̂ (1 − p̂)/n + z²/4n²)) / (1 + z²/n)
-
-References:
-    Wilson 1927, Probable inference, the law of succession, and statistical inference.
-"""
-
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,19 +12,12 @@ from gradus.data.images import ImageSet
 from gradus.metrics.calibration import Calibration, Reliability
 from gradus.metrics.confusion import Confusion
 
-__all__ = ["Effort", "Measured", "Mistake", "effort_of", "look_at_mistakes", "measure", "wilson"]
+__all__ = ["Effort", "Measured", "Mistake", "effort_of", "look_at_mistakes", "measure"]
 
 CPU_BUDGET = 3e11
 DEVICE_BUDGET = 1e14
 MEMORY_BUDGET = 2e9
 PATH_STEPS = 16
-
-
-def wilson(hits: float, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the interval of a share that holds the true one in 95 of 100 experiments."""
-    share, slack = hits / total, z * z / total
-    middle, half = share + slack / 2, z * math.sqrt(share * (1 - share) / total + slack / (4 * total))
-    return max(0.0, (middle - half) / (1 + slack)), min(1.0, (middle + half) / (1 + slack))
 
 
 @dataclass(frozen=True)

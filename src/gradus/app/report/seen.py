@@ -5,12 +5,13 @@ from typing import Any
 from gradus.app.report import sections, trained
 from gradus.app.report.attacked import attack_images
 from gradus.app.report.held_out import held_out
-from gradus.app.report.measure import Measured, effort_of, look_at_mistakes, measure, wilson
+from gradus.app.report.measure import Measured, effort_of, look_at_mistakes, measure
 from gradus.app.report.page import Section, tile, value
 from gradus.app.report.svg import compact, count, percent, text
 from gradus.app.report.told import Subject, Told, lead
 from gradus.engine.capabilities import Explains, Exports
 from gradus.errors import GradusError
+from gradus.metrics.intervals import wilson
 
 __all__ = ["classifier_tiles", "tell_images"]
 
@@ -73,8 +74,8 @@ def _chapters(subject: Subject, images: Any, measured: Measured) -> list[Section
 
 def classifier_tiles(measured: Measured) -> list[str]:
     """Return accuracy with its interval, loss and calibration error as headline facts."""
-    accuracy, total = measured.metrics["test/accuracy"], len(measured.labels)
-    low, high = wilson(accuracy * total, total)
+    accuracy = measured.metrics["test/accuracy"]
+    _, low, high = wilson(int((measured.guesses == measured.labels).sum()), len(measured.labels))
     between = f"95 % interval {100 * low:.1f} to {percent(high)}"
     tiles = [tile("Test accuracy", value(accuracy, percent(accuracy, 2)), text(between))]
     for name, shown in (("test/loss", "Test loss"), ("test/ece", "Calibration error")):

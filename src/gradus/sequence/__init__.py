@@ -1,0 +1,13 @@
+"""Sequences and text: language models, classifiers, translators, word vectors. Imports torch when first used."""
+
+from gradus.lazy import attach
+
+__all__ = ["Descend", "SequenceRecipe"]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "learning": ("Descend",),
+        "recipe": ("SequenceRecipe",),
+    },
+)
