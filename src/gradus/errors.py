@@ -21,11 +21,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: what would have been understood.
     """
     names = sorted(set(known))
-    word = name.lower()
-    close = difflib.get_close_matches(word, names, n=5, cutoff=0.5)
+    word, folded = name.lower(), {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(word, folded, n=5, cutoff=0.5)
     if close:
         best = max(close, key=lambda other: _likeness(word, other))
-        return f"; did you mean {best!r}?"
+        return f"; did you mean {folded[best]!r}?"
     if not names:
         return ""
     shown = ", ".join(names[:20]) + (f", … ({len(names)} in all)" if len(names) > 20 else "")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gradus.errors import GradusError
 from gradus.nn import attention_kernels as kernels
-from gradus.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from gradus.nn.attention import CrossAttention, KeyValueCache, LinearCache, SelfAttention
 from gradus.nn.positions import LearnedPositions, rotate, sinusoids
 from gradus.nn.scored_attention import ScoredAttention
 from gradus.nn.transformer import TransformerBlock
@@ -89,6 +89,66 @@ def test_a_cache_gives_what_the_full_pass_gives(rotary, pieces):
     assert torch.allclose(found, block(x, causal=True), atol=1e-12)
     with pytest.raises(GradusError, match="make it larger"):
         block(x[:, :1], causal=True, cache=cache)
+
+
+@given(past=st.integers(0, 9), new=st.integers(1, 6), window=st.integers(1, 5), masked=st.booleans())
+def test_causal_local_queries_are_those_of_the_last_tokens(past, new, window, masked):
+    q, k, v = heads(past + new)
+    there = (torch.arange(past + new) >= torch.tensor([0, past // 2])[:, None])[:, None, None] if masked else None
+    whole = kernels.local(q, k, v, window=window, causal=True, mask=there)
+    found = kernels.local(q[:, :, past:], k, v, window=window, causal=True, mask=there)
+    assert torch.allclose(found, whole[:, :, past:], atol=1e-12)
+
+
+@given(past=st.integers(0, 70), new=st.integers(1, 70), masked=st.booleans())
+def test_linear_attention_goes_on_from_the_sums_of_the_past(past, new, masked):
+    q, k, v = heads(past + new)
+    there = (torch.arange(past + new) >= torch.tensor([0, past // 2])[:, None])[:, None, None] if masked else None
+    before, behind = (None, None) if there is None else (there[..., :past], there[..., past:])
+    sums = kernels.linear_sums(k[:, :, :past], v[:, :, :past], before)
+    whole = kernels.linear(q, k, v, causal=True, mask=there)[:, :, past:]
+    parts = [x[:, :, past:] for x in (q, k, v)]
+    assert torch.allclose(kernels.linear(*parts, causal=True, mask=behind, past=sums), whole, atol=1e-11)
+    every = kernels.linear(q[:, :, past:], k, v, mask=there)
+    assert torch.allclose(kernels.linear(*parts, mask=behind, past=sums), every, atol=1e-11)
+
+
+@pytest.mark.parametrize("attend", [kernels.full, kernels.linear])
+def test_who_may_look_nowhere_gathers_zero(attend):
+    q, k, v = heads(5)
+    found = attend(q, k, v, mask=torch.zeros(2, 1, 1, 5, dtype=torch.bool))
+    assert (found == 0).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_bfloat16_trains_by_plain_products_as_by_the_fused_kernel(causal):
+    q, k, v = (x.bfloat16().requires_grad_() for x in heads(40, width=16))
+    fused = kernels.full(*(x.detach() for x in (q, k, v)), causal=causal)
+    found = kernels.full(q, k, v, causal=causal)
+    assert torch.allclose(found.detach().float(), fused.float(), atol=0.03)
+    wide = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    pull = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    expected = torch.autograd.grad(kernels.full(*wide, causal=causal), wide, pull.double())
+    for mine, other in zip(torch.autograd.grad(found, (q, k, v), pull.bfloat16()), expected):
+        assert (mine.double() - other).norm() < 0.02 * other.norm()
+    torch.manual_seed(0)
+    many = torch.stack([kernels.full(q, k, v, causal=causal, dropout=0.3).detach().float() for _ in range(200)])
+    assert torch.allclose(many.mean(0), fused.float(), atol=0.4)
+    assert (many.std(0).flatten(2).amax(-1) > 0.1).all()
+
+
+@pytest.mark.parametrize("kernel", ["full", "local", "linear"])
+@pytest.mark.parametrize("pieces", [(1,) * 8, (5, 1, 2), (8,)])
+def test_every_kind_of_attention_remembers(kernel, pieces):
+    torch.manual_seed(0)
+    attention = SelfAttention(12, 3, kernel=kernel, window=3 if kernel == "local" else None).double()
+    x = torch.randn(2, 8, 12, dtype=torch.float64)
+    cache = attention.cache(8)
+    found = torch.cat([attention(part, causal=True, cache=cache) for part in x.split(pieces, 1)], 1)
+    assert torch.allclose(found, attention(x, causal=True), atol=1e-12)
+    assert cache.length == 8
+    cache.reorder(torch.tensor([1]))
+    assert repr(cache) in ("KeyValueCache(8 of 8)", "LinearCache(8)")
 
 
 def test_a_reordered_cache_goes_on_from_the_rows_it_was_given():
@@ -179,6 +239,10 @@ def test_learned_positions_end_where_they_end():
         (lambda: SelfAttention(12, 3, dropout=1.0), "dropout"),
         (lambda: SelfAttention(12, 4, rotary=True)(torch.randn(1, 2, 12)), "even"),
         (lambda: SelfAttention(12, 3)(torch.randn(1, 2, 12), cache=KeyValueCache(4)), "causal"),
+        (lambda: SelfAttention(12, 3)(torch.randn(1, 2, 12), causal=True, cache=LinearCache()), "kind of attention"),
+        (lambda: kernels.local(*heads(5), window=0), "window"),
+        (lambda: kernels.local(*heads(5), window=2, mask=torch.ones(1, 1, 5, 5, dtype=torch.bool)), "keys only"),
+        (lambda: kernels.linear(*heads(5), mask=torch.ones(1, 1, 5, 5, dtype=torch.bool)), "keys only"),
         (lambda: CrossAttention(10, 3), "divisor"),
         (lambda: ScoredAttention("dot", 4, 5), "multiplicative"),
         (lambda: TransformerBlock(12, 3, norm="both"), "both"),

@@ -20,6 +20,7 @@ SLOPES = {
     "cosine": math.pi / 2,
     "exponential": math.log(100),
     "inverse_time": 9.0,
+    "noam": 10.0,
     "one_cycle": math.pi / 2 / 0.3,
     "plateau": 0.0,
     "wsd": 5.0,
@@ -31,6 +32,7 @@ FINAL = {
     "step": 0.01,
     "exponential": 0.01,
     "inverse_time": 0.1,
+    "noam": math.sqrt(0.1),
     "one_cycle": 4e-6,
     "plateau": 1.0,  # it has been shown no values
     "wsd": 0.0,
@@ -53,6 +55,11 @@ FINAL = {
         ("exponential", {"rate": 0.03}, 33, math.exp(-0.03 * 33)),
         ("inverse_time", {"beta": 0.25}, 12, 1 / (1 + 0.25 * 12)),
         ("inverse_time", {"final": 0.2}, 50, 1 / 3),
+        ("noam", {}, 9, 1.0),
+        ("noam", {}, 4, 0.5),
+        ("noam", {}, 39, 0.5),
+        ("noam", {"warmup": 25}, 4, 5 / 25),
+        ("noam", {"warmup": 25}, 80, 25**0.5 / 81**0.5),
         ("one_cycle", {"start": 0.2}, 15, 0.6),
         ("one_cycle", {"final": 0.0}, 65, 0.5),
         ("one_cycle", {}, 30, 1.0),
@@ -87,7 +94,11 @@ def test_no_jump_at_the_joints(name: str, total: int, warm: int) -> None:
     assert len(rises) == 1, "the warm-up is a line that meets the schedule"
 
 
-@given(st.sampled_from([name for name in NAMES if name != "one_cycle"]), st.integers(1, 500), st.integers(0, 50))
+@given(
+    st.sampled_from([name for name in NAMES if name not in ("noam", "one_cycle")]),
+    st.integers(1, 500),
+    st.integers(0, 50),
+)
 def test_after_the_warm_up_a_schedule_never_rises(name: str, total: int, warm: int) -> None:
     schedule = make(name, total_steps=total + warm, warmup_steps=warm)
     values = [schedule(t) for t in range(warm, total + warm + 1)]
@@ -121,6 +132,8 @@ def test_a_run_shorter_than_its_warm_up_is_all_warm_up() -> None:
         (lambda: make("exponential", total_steps=5, final=0), "final=0 is never reached"),
         (lambda: make("exponential", total_steps=5, gamma=0.9, rate=0.1), "give one of them"),
         (lambda: make("exponential", total_steps=5, rate=-0.1), "rate=-0.1 is out of range"),
+        (lambda: make("noam", total_steps=5, peak=0), "peak=0 is never reached"),
+        (lambda: make("noam", total_steps=5, warmup=0), "warmup=0 is out of range"),
         (lambda: make("wsd", total_steps=5, decay=0), "decay=0 is never reached"),
         (lambda: make("step", total_steps=5, every=0), "every=0 is out of range"),
         (lambda: make("step", total_steps=5, milestones=(0.5, 30)), "milestones=30 is out of range"),

@@ -34,6 +34,12 @@ CHECKS = (
     ("report", "report tiny --runs-dir {home}"),
     ("compare", "compare tiny tiny --runs-dir {home}"),
     ("export", "export tiny --runs-dir {home}"),
+    ("train text", "train sequence/language-model --data {text} --model ngram --name words --runs-dir {home} --quiet"),
+    ("complete", "complete words the --max-new-tokens 8 --runs-dir {home}"),
+    ("train vectors", "train sequence/embed --data {text} --max-epochs 1 --name near --runs-dir {home} --quiet"),
+    ("embed", "embed near cat --runs-dir {home}"),
+    ("train pairs", "train sequence/translate --fast-dev-run --name dates --runs-dir {home} --quiet"),
+    ("translate", "translate dates 3.4.2021 --runs-dir {home}"),
     ("list", "list --runs-dir {home}"),
     ("show", "show tiny --runs-dir {home}"),
     ("inspect", "inspect digits"),
@@ -48,6 +54,8 @@ class Doctor(Verb):
         """Run the checks in a temporary folder; exit code 1 if one fails."""
         import torch
 
+        from gradus.sequence.programs.sandbox import strength
+
         versions = {"gradus": __version__, "python": platform.python_version(), **_versions()}
         devices = {"cpu": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"}
         if torch.cuda.is_available():
@@ -57,6 +65,7 @@ class Doctor(Verb):
         extras = {
             extra: [m for m in modules if importlib.util.find_spec(m) is None] for extra, modules in EXTRAS.items()
         }
+        walls = strength()
         checks = _checks()
         lines = ["versions:", *(f"  {name:<14} {version}" for name, version in versions.items())]
         lines += ["devices:", *(f"  {name:<14} {what}" for name, what in devices.items())]
@@ -66,7 +75,7 @@ class Doctor(Verb):
                 f"  {extra:<14} "
                 + (f"lacks {', '.join(missing)}: pip install 'gradus[{extra}]'" if missing else "there")
             )
-        lines += ["verbs:"]
+        lines += [f"programs of `gradus solve`: {walls}", "verbs:"]
         for name, found in checks.items():
             lines.append(
                 f"  {name:<14} "
@@ -78,6 +87,7 @@ class Doctor(Verb):
             "versions": versions,
             "devices": devices,
             "missing": {k: v for k, v in extras.items() if v},
+            "sandbox": walls.confined,
             "verbs": checks,
         }
         return Answer(data, "\n".join(lines), 0 if sound else 1)
@@ -99,13 +109,14 @@ def _checks() -> dict[str, dict[str, Any]]:
 
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as home:
-        images = Path(home) / "images"
+        images, prose = Path(home) / "images", Path(home) / "text.txt"
         _draw(images)
+        prose.write_text("the cat sat on the mat and looked at the dog that sat on the log\n" * 40, encoding="utf-8")
         for name, words in CHECKS:
             started, out, err = time.perf_counter(), io.StringIO(), io.StringIO()
             with redirect_stdout(out), redirect_stderr(err):
                 try:
-                    code = main(words.format(home=home, images=images).split())
+                    code = main(words.format(home=home, images=images, text=prose).split())
                 except Exception as error:
                     code = 1
                     err.write(f"{type(error).__name__}: {error}")

@@ -24,8 +24,12 @@ KINDS = {
     "minimax": "minimax methods", "solver": "solvers of differential equations", "fixed_point": "fixed-point solvers",
     "bijector": "bijectors", "sampler": "samplers", "guide": "guides of variational inference",
     "uncertainty": "methods of uncertainty", "divergence": "divergences", "dataset": "data sets",
-    "table": "data sets of tables", "augmentation": "augmentations", "explainer": "explainers", "attack": "attacks",
-    "metric": "metrics", "product": "products",
+    "table": "data sets of tables", "corpus": "corpora", "text-set": "data sets of labelled texts",
+    "pair-set": "data sets of translations", "tag-set": "data sets of tagged words", "series": "series",
+    "tokenizer": "tokenizers", "language-model": "language models", "text-classifier": "classifiers of texts",
+    "tagger": "taggers", "forecaster": "forecasters", "translator": "translators", "embedding": "word vectors",
+    "text-encoder": "encoders of texts", "augmentation": "augmentations", "explainer": "explainers",
+    "attack": "attacks", "metric": "metrics", "product": "products",
 }  # fmt: skip
 
 # What differs between the members of a group, by its `vary`.

@@ -21,18 +21,11 @@ class Looking(RunVerb):
     """A verb whose words are RUN and, if wanted, a file or a folder of images."""
 
     files: str | None = None
-    """An image file or a folder of them (also given as the second word); images of the run's data when left out."""
+    """An image file, a folder of them, or a text (also given as the second word); test data when left out."""
     out: str | None = None
-    """The folder for the pictures; in the run's `plots` when left out."""
+    """The folder for the pictures, in the run's `plots` when left out; for texts the page to write."""
 
     operands: ClassVar[tuple[str, ...]] = ("run", "files")
-
-    def able(self) -> tuple[RunFolder, Any]:
-        """Return the run's folder and its product, which can be looked into."""
-        from gradus.engine.capabilities import ask
-
-        folder = self.folder(self.run)
-        return folder, ask(self.product(self.run, self.device), "explain", folder.name, type(self).__name__.lower())
 
     def data(self, folder: RunFolder, product: Any, split: str, count: int) -> Any:
         """Return some of the images that the run's recipe held out, the classes in turn.
@@ -91,19 +84,25 @@ def class_index(classes: Sequence[str], name: str) -> int:
 
 @dataclass(kw_only=True)
 class Explain(Looking):
-    """Show which pixels a prediction rests on: gradus explain RUN FILE_OR_FOLDER --method grad-cam."""
+    """Show which pixels or words a prediction rests on: gradus explain RUN FILE_OR_FOLDER_OR_TEXT."""
 
     method: str = "integrated-gradients"
-    """integrated-gradients, grad-cam, occlusion, saliency; `gradus list --kind explainer` shows them all."""
+    """integrated-gradients, grad-cam, occlusion, saliency (`gradus list --kind explainer`); for text also
+    gradient-times-input."""
     target: str | None = None
     """The class to explain; the predicted one when left out."""
     count: int = 8
-    """How many test images, where no file is given."""
+    """How many test images or texts, where none is given."""
 
     def __call__(self) -> Answer:
-        """Predict, attribute, and write each input beside its overlay."""
+        """Predict, attribute, and write each input beside its overlay; of text, colour the words."""
+        from gradus.engine.capabilities import Highlights, ask
+
+        folder, product = self.folder(self.run), self.product(self.run, self.device)
+        if isinstance(product, Highlights):
+            return self._texts(folder, product)
         entry = canon.lookup("explainer", self.method, "explanation method")
-        folder, product = self.able()
+        product = ask(product, "explain", folder.name, "explain")
         chosen = None if self.target is None else class_index(product.classes, self.target)
         chunk = self.chunk(product)
         settings = self._settings(entry, product, chunk)
@@ -122,6 +121,19 @@ class Explain(Looking):
             told = "" if row["explained"] == row["class"] else f"  explained: {row['explained']}"
             lines.append(f"  {row['file']:<{width}}  {row['class']}  {row['probability']:.3f}{told}")
         return Answer(data, "\n".join(lines))
+
+    def _texts(self, folder: RunFolder, product: Any) -> Answer:
+        """Explain a text, the texts of a file, or some that the run's recipe held out."""
+        from gradus.app.highlighting import answer
+        from gradus.app.report.held_out import recipe_of
+
+        words: str | list[str] = self.files or ""
+        if self.files is None:
+            recipe: Any = recipe_of(folder.read(), folder.name)
+            words = list(recipe.splits().test.texts[: self.count])
+        return answer(
+            folder.name, product, words, method=self.method, target=self.target, count=self.count, out=self.out
+        )
 
     def _settings(self, entry: canon.Entry, product: Any, chunk: int) -> dict[str, Any]:
         """Return what this explainer takes besides its inputs."""
@@ -201,6 +213,8 @@ class Attack(Looking):
 
     def __call__(self) -> Answer:
         """Attack the given files, or else a split of the run's data."""
+        from gradus.engine.capabilities import ask
+
         entry = canon.lookup("attack", self.method)
         settings = self._settings(entry)
         eps = parse_eps(self.eps or ("0.5" if self.norm == "l2" else "8/255"), self.norm or "linf")
@@ -208,7 +222,8 @@ class Attack(Looking):
             raise GradusError(f"--split: there is no {self.split!r}{nearest(self.split, ['train', 'val', 'test'])}")
         if self.target is not None and self.files is None:
             raise GradusError("--target needs images to change: gradus attack RUN FILE_OR_FOLDER --target CLASS")
-        folder, product = self.able()
+        folder = self.folder(self.run)
+        product = ask(self.product(self.run, self.device), "explain", folder.name, "attack")
         if self.files is not None:
             return self._attack_files(folder, product, entry, settings, eps)
         return self._attack_data(folder, product, entry, settings, eps)

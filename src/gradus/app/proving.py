@@ -31,7 +31,10 @@ from gradus.errors import GradusError, nearest
 __all__ = ["Prove", "Proof", "proofs", "table"]
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
-PACKAGES = ("torch", "numpy", "torchvision", "timm", "lightning", "keras", "gymnasium", "scikit-learn")
+PACKAGES = (
+    "torch", "numpy", "torchvision", "timm", "lightning", "keras", "gymnasium", "scikit-learn", "tokenizers",
+    "transformers", "gensim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """`gradus evaluate` and `gradus predict`: what a finished run is worth, and what it says."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gradus.app.verb import Answer, Verb, shown
+from gradus.app.verb import Answer, Verb, is_path, shown
 from gradus.engine.group import interval, members
 from gradus.engine.recipe import Recipe, from_json, recipe_class
 from gradus.errors import GradusError
@@ -83,10 +84,10 @@ class Evaluate(RunVerb):
 
 @dataclass(kw_only=True)
 class Predict(RunVerb):
-    """Predict a file or a folder: gradus predict RUN FOLDER --out predictions.csv."""
+    """Predict a file, a folder or a text: gradus predict RUN FOLDER --out predictions.csv."""
 
     target: str | None = None
-    """A file or a folder (also given as the second word)."""
+    """A file or a folder, or a text for what reads text (also given as the second word)."""
     out: str | None = None
     """Write a CSV file with one row per input and one column per class."""
     combine: Literal["mean", "vote", "weights"] = "mean"
@@ -96,18 +97,20 @@ class Predict(RunVerb):
 
     def __call__(self) -> Answer:
         """Read the inputs in batches, predict, and write or print the rows."""
-        from gradus.engine.capabilities import Regresses, ask
+        from gradus.engine.capabilities import Answers, Regresses, ask
 
         if self.target is None:
             raise GradusError(f"name what to predict: gradus predict {self.run} FOLDER")
         product = self.product(self.run, self.device)
         if isinstance(product, Regresses):
             return self._numbers(product)
+        if isinstance(product, Answers):
+            return self._answers(product)
         product = ask(product, "predict", self.run)
         if hasattr(product, "combined"):
             product = product.combined(self.combine)
         rows = []
-        for batch in product.read(Path(self.target)):
+        for batch in self._inputs(product):
             for name, row in zip(batch.names, product.predict(batch.inputs).tolist(), strict=True):
                 best = max(range(len(row)), key=row.__getitem__)
                 rows.append({"input": name, "class": product.classes[best], "probability": row[best], "all": row})
@@ -116,11 +119,32 @@ class Predict(RunVerb):
         table = [[r["input"], r["class"], r["probability"], *r["all"]] for r in rows]
         return self._answer(data, header, table, [f"{r['input']}  {r['class']}  {r['probability']:.3f}" for r in rows])
 
+    def _inputs(self, product: Any) -> Iterator[Any]:
+        """Return the user's inputs in batches; words that are no path are a text, where the product takes one."""
+        words = self.target or ""
+        return (
+            iter([product.given(words)])
+            if hasattr(product, "given") and not is_path(words)
+            else (product.read(Path(words)))
+        )
+
+    def _answers(self, product: Any) -> Answer:
+        """Find the answer to each question."""
+        header = ["input", "answer", "start", "probability"]
+        table = [
+            [asked.question, found.text, found.start, found.probability]
+            for batch in self._inputs(product)
+            for asked, found in zip(batch.inputs, product.answer(batch.inputs), strict=True)
+        ]
+        data = {"run": self.run, "predictions": [dict(zip(header, row, strict=True)) for row in table]}
+        lines = [f"{question}  {answer}  {sure:.3f}" for question, answer, _, sure in table]
+        return self._answer(data, header, table, lines)
+
     def _numbers(self, product: Any) -> Answer:
         """Predict a number for each input."""
         rows = [
             {"input": name, product.target: value}
-            for batch in product.read(Path(self.target or ""))
+            for batch in self._inputs(product)
             for name, value in zip(batch.names, product.predict(batch.inputs).tolist(), strict=True)
         ]
         data = {"run": self.run, "target": product.target, "predictions": rows}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gradus.app.parsing import gather, parse
 from gradus.engine.folder import RunFolder, find_run
 
-__all__ = ["Answer", "Verb"]
+__all__ = ["Answer", "Verb", "is_path", "shown"]
 
 
 @dataclass
@@ -62,6 +62,14 @@ class Verb:
     def __call__(self) -> Answer:
         """Do it."""
         return Answer()
+
+
+def is_path(words: str) -> bool:
+    """Return whether words are the path of something that exists."""
+    try:
+        return Path(words).exists()
+    except (OSError, ValueError):  # a long text is no file name
+        return False
 
 
 def shown(path: Path) -> str:

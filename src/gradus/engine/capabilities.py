@@ -15,6 +15,7 @@ from gradus.errors import GradusError
 __all__ = [
     "CAPABILITIES",
     "Acts",
+    "Answers",
     "Completes",
     "Embeds",
     "Explains",
@@ -121,6 +122,15 @@ class Highlights(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """Finds the answer to a question in a text."""
+
+    def answer(self, questions: Sequence[Any]) -> list[Any]: ...
+
+    def read(self, path: Path) -> Iterator[InputBatch]: ...
+
+
+@runtime_checkable
 class Completes(Protocol):
     """Goes on with a text, piece by piece."""
 
@@ -156,6 +166,7 @@ CAPABILITIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "export": (Exports, ("export",)),
     "sample": (Samples, ("sample",)),
     "score": (Scores, ("score",)),
+    "answer": (Answers, ("predict",)),
     "complete": (Completes, ("complete",)),
     "translate": (Translates, ("translate",)),
     "embed": (Embeds, ("embed",)),

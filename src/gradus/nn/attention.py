@@ -35,34 +35,36 @@ class KeyValueCache:
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.length = capacity, 0
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        self._memory: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"KeyValueCache({self.length} of {self.capacity})"
 
     def append(self, keys: Heads, values: Heads) -> tuple[Heads, Heads]:
-        """Add tokens and return all so far, views of the memory.
+        """Add tokens and return all so far, views of the memory; raises as `extend` does."""
+        return self.extend(torch.stack([keys, values]))
+
+    def extend(self, pair: Float[Tensor, "2 batch heads tokens width"]) -> tuple[Heads, Heads]:
+        """Add the keys and values of tokens, both in one tensor; return those of all so far, views of the memory.
 
         Raises:
             GradusError: if there is no room for them.
         """
-        batch, heads, tokens, width = keys.shape
-        if self._keys is None or self._values is None:
-            self._keys = keys.new_empty(batch, heads, self.capacity, width)
-            self._values = values.new_empty(batch, heads, self.capacity, values.shape[-1])
+        two, batch, heads, tokens, width = pair.shape
+        if self._memory is None:
+            self._memory = pair.new_empty(two, batch, heads, self.capacity, width)
         end = self.length + tokens
         if end > self.capacity:
             raise GradusError(f"{end} tokens do not fit into a cache of {self.capacity}: make it larger")
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
+        self._memory.narrow(3, self.length, tokens).copy_(pair)
         self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        keys, values = self._memory.narrow(3, 0, end).unbind(0)
+        return keys, values
 
     def reorder(self, rows: Tensor) -> None:
         """Let row i go on as a copy of row `rows[i]`: what a beam search does to its hypotheses."""
-        if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys.index_select(0, rows), self._values.index_select(0, rows)
+        if self._memory is not None:
+            self._memory = self._memory.index_select(1, rows)
 
 
 class LinearCache:
@@ -160,11 +162,19 @@ class SelfAttention(nn.Module):
         Raises:
             GradusError: for a cache where attention is not causal, or of another kind than `cache` gives.
         """
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if cache is None:  # chunks, whose backward pass is one concatenation
+            parts = self.qkv(x).chunk(3, -1)
+            query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+            pair = None
+        else:
+            together = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            query, key, value = together
+            pair = together[1:]
         if self.rotary:
             start = cache.length if cache is not None else 0
             positions = torch.arange(start, start + x.shape[1], device=x.device)
             query, key = rotate(query, positions), rotate(key, positions)
+            pair = None if pair is None else torch.stack([key, value])
         past: Tensor | None = None
         if cache is not None:
             if not causal or isinstance(cache, LinearCache) != (self.kernel == "linear"):
@@ -174,7 +184,8 @@ class SelfAttention(nn.Module):
                 mask = None if mask is None else mask[..., -tokens:]
                 cache.add(key, value, mask)
             else:
-                key, value = cache.append(key, value)
+                assert pair is not None
+                key, value = cache.extend(pair)
         return self.out(self._gather(query, key, value, mask, causal, past).transpose(1, 2).flatten(2))
 
     def _gather(

@@ -78,7 +78,7 @@ class TransformerBlock(nn.Module):
         self.attention = SelfAttention(
             width, heads, dropout=attention_dropout, bias=bias, kernel=kernel, window=window, rotary=rotary
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout)
         self.norm_source = None if source is None else nn.LayerNorm(width, eps=eps, bias=norm_bias)
         self.cross = (
             None
@@ -89,9 +89,9 @@ class TransformerBlock(nn.Module):
         self.mlp = chain(
             linear1=nn.Linear(width, hidden, bias=bias),
             **{activation: make_activation(activation, **activation_settings)},
-            dropout1=nn.Dropout(dropout),
+            dropout1=_dropout(dropout),
             linear2=nn.Linear(hidden, width, bias=bias),
-            dropout2=nn.Dropout(dropout),
+            dropout2=_dropout(dropout),
         )
 
     def forward(
@@ -134,3 +134,8 @@ class TransformerBlock(nn.Module):
 
     def extra_repr(self) -> str:
         return "pre" if self.pre else "post"
+
+
+def _dropout(p: float) -> nn.Module:
+    """Return dropout, or for p = 0 what costs less than asking it."""
+    return nn.Dropout(p) if p else nn.Identity()

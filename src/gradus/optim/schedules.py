@@ -7,7 +7,7 @@ of the loss, is `gradus.optim.plateau`.
 
 References:
     Robbins and Monro 1951 (1/(1 + βt)); Loshchilov and Hutter 2017 (cosine); Goyal et al. 2017 (warm-up);
-    Smith and Topin 2018 (one-cycle); Hu et al. 2024, MiniCPM (warm-up, stable, decay).
+    Vaswani et al. 2017 (noam); Smith and Topin 2018 (one-cycle); Hu et al. 2024, MiniCPM (warm-up, stable, decay).
 """
 
 import math
@@ -29,6 +29,7 @@ __all__ = [
     "inverse_time",
     "linear",
     "make",
+    "noam",
     "one_cycle",
     "restarted",
     "step",
@@ -219,6 +220,28 @@ def one_cycle(total_steps: int, start: float = 0.04, final: float = 4e-6, peak: 
         if done < peak:
             return _arc(done / peak, start, 1.0)
         return _arc((done - peak) / (1 - peak), 1.0, final) if peak < 1 else 1.0
+
+    return multiplier
+
+
+@canon("optim/noam", kind="schedule", paper="Vaswani et al. 2017, Attention is all you need")
+def noam(total_steps: int, peak: float = 0.1, warmup: int | None = None) -> Schedule:
+    """Rise along a line to 1 at W steps, then fall as the inverse square root: √W min(s^(−1/2), s W^(−3/2)), s = t + 1.
+
+    Args:
+        total_steps: T; from s = T on the multiplier stays.
+        peak: W as a fraction of T, in (0, 1].
+        warmup: W itself, in steps.
+
+    Deviations:
+        The paper's peak is (d W)^(−1/2); here it is 1, and the learning rate is that of the peak.
+    """
+    _positive("noam", peak, "peak")
+    top = peak * total_steps if warmup is None else inside("noam", "warmup", warmup, 1)
+
+    def multiplier(t: int) -> float:
+        s = min(max(t, 0) + 1, total_steps)
+        return min(math.sqrt(top / s), s / top)
 
     return multiplier
 

@@ -113,6 +113,10 @@ td.meter { background: linear-gradient(90deg, var(--c0) calc(100% * var(--v)), v
 .point { fill: var(--c0); fill-opacity: .45; } .mean { stroke: var(--ink); stroke-dasharray: 2 3; }
 pre.said { overflow: auto; max-height: 640px; font-size: 13px; line-height: 1.45; }
 tr.usual { color: var(--muted); }
+.passage { font-family: var(--mono); font-size: 13px; line-height: 1.75; white-space: pre-wrap; overflow-wrap: anywhere;
+  max-width: none; }
+.passage span { background: color-mix(in srgb, var(--c1) calc(72% * var(--v)), transparent); border-radius: 2px; }
+.passage b { font-weight: 400; color: var(--muted); } .card .passage { color: var(--ink); font-size: 13px; }
 .beside-caption { min-height: 36px; display: flex; align-items: end; }
 .scroll + .aside { margin-top: 12px; }
 .narrow { max-width: 340px; } .keep { white-space: nowrap; }
@@ -125,6 +129,8 @@ tr.usual { color: var(--muted); }
 .trio img { display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain; border-radius: 3px;
   background: var(--card); outline: 1px solid var(--rule); margin-bottom: 5px; }
 img.coarse { image-rendering: pixelated; }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 16px; margin-top: 20px; }
+.maps figure { font-size: 12px; color: var(--muted); } .maps img { width: 100%; border-radius: 3px; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .3em; }
 .swatch.for { background: #d55e00; } .swatch.against { background: #0072b2; }
 details { border-top: 1px solid var(--rule); } details:last-of-type { border-bottom: 1px solid var(--rule); }
@@ -149,9 +155,7 @@ footer { padding: 64px 28px 56px; font-size: 13px; color: var(--muted); }
 #tip { position: fixed; pointer-events: none; z-index: 9; background: var(--ink); color: var(--paper); font-size: 13px;
   line-height: 1.4; padding: 5px 10px; border-radius: 4px; max-width: 300px; opacity: 0; transition: opacity .12s; }
 @media (max-width: 760px) {
-  main, header, .two { columns: 2 360px; column-gap: 34px; } .two dl.pairs { display: block; }
-.two dl.pairs > div { display: grid; grid-template-columns: 132px 1fr; gap: 20px; break-inside: avoid; padding: 3px 0; }
-footer { padding-left: 18px; padding-right: 18px; } header { padding-top: 32px; }
+  main, header, footer { padding-left: 18px; padding-right: 18px; } header { padding-top: 32px; }
   section { padding-top: 40px; } .lead { font-size: 17px; } .row.wide { grid-template-columns: minmax(0, 1fr); }
   .facts { grid-template-columns: 1fr 1fr; gap: 20px; } .facts dd { font-size: 23px; }
   figcaption { min-height: 0; } .two dl.pairs > div { grid-template-columns: 116px 1fr; }

@@ -53,13 +53,13 @@ class Told:
     timed: tuple[str, str] = ("Training time", "steps")
 
 
-STEMS = {"mse": "MSE", "mae": "MAE", "r2": "R²", "f1": "F₁", "auc": "AUC", "ece": "ECE"}
+STEMS = {"mse": "MSE", "mae": "MAE", "r2": "R²", "f1": "F₁", "auc": "AUC", "ece": "ECE", "bleu": "BLEU"}
 
 
 def plain(name: str) -> str:
     """Return a metric's name as words: `test/accuracy` is Test accuracy."""
     part, _, stem = name.partition("/")
-    return f"{part.capitalize()} {STEMS.get(stem, stem)}".strip()
+    return f"{part.capitalize()} {STEMS.get(stem, stem.replace('_', ' '))}".strip()
 
 
 def figure(name: str, number: float) -> str:

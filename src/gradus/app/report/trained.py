@@ -35,7 +35,7 @@ def charts(names: Sequence[str]) -> list[str]:
 def titled(stem: str) -> str:
     """Return what a chart of a metric is called."""
     names = {"lr": "Learning rate", "grad_norm": "Gradient norm", **STEMS}
-    return names.get(stem, stem.capitalize())
+    return names.get(stem, stem.replace("_", " ").capitalize())
 
 
 def training(facts: RunFacts) -> Section:

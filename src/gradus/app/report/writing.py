@@ -1,6 +1,6 @@
 """Putting a report together: a teller for what the product is, around it the training, the recipe, the surroundings.
 
-`TELLERS` is asked from the top for the first that fits a product; one that none fits is told by its curves and recipe.
+`TELLERS` is asked from the top for the first that fits a product; the last one fits all.
 """
 
 import datetime
@@ -57,7 +57,12 @@ TELLERS = (
     Teller(_has("rows", "numbers"), "found", "tell_experiment"),
     Teller(_has("products", "combined"), "together", "tell_snapshots"),
     Teller(_has("schema", "in_words"), "tables", "tell_table"),
+    Teller(_has("complete", "tokenizer"), "language", "tell_language"),
+    Teller(_has("translate"), "translated", "tell_translation"),
+    Teller(_has("most_similar"), "word_vectors", "tell_vectors"),
+    Teller(_has("pieces", "classes", "predict"), "read_text", "tell_text"),
     Teller(_has("scores", "classes", "predict"), "seen", "tell_images"),
+    Teller(lambda product: True, "measured", "tell_measured"),
 )
 
 
@@ -111,10 +116,7 @@ def _told(folder: RunFolder, facts: RunFacts, device: str, attacked: int) -> Tol
         product = load_product(folder.path, device)
     except GradusError as error:
         return Told(lead=lead(facts), notes=[f"No predictions are shown: {error}."])
-    teller = next((teller for teller in TELLERS if teller.fits(product)), None)
-    if teller is None:
-        kind = getattr(product, "kind", type(product).__name__)
-        return Told(lead=lead(facts), notes=[f"This run holds {kind}, of which its curves and recipe are shown."])
+    teller = next(teller for teller in TELLERS if teller.fits(product))
     tell = getattr(import_module(f"gradus.app.report.{teller.module}"), teller.name)
     return tell(Subject(folder, facts, product, attacked))
 
