@@ -3,7 +3,7 @@
     slope = Σ (x − x̄)(y − ȳ) / Σ (x − x̄)²,    x = log tokens, y = log of the least time, or of the most bytes held
 
 Full attention takes time O(T²); torch's fused kernel never holds the T × T weights, so that its memory is O(T). Written
-out it holds them. Local attention over a window and linear attention take O(T) of both.
+out it holds them. Local attention over a window, linear and low-rank attention take O(T) of both.
 """
 
 import math
@@ -26,17 +26,21 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 def cost(
     lengths: Sequence[int] = (1024, 2048, 4096, 8192, 16_384),
     window: int = 64,
+    rank: int = 64,
     heads: int = 2,
     width: int = 32,
     rounds: int = 3,
     held: int = 4096,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Forward and backward of causal attention, by kind and length: `<kind>_time` and `<kind>_memory` are slopes.
+    """Forward and backward of attention, by kind and length: `<kind>_time` and `<kind>_memory` are slopes.
+
+    All but low-rank attention, which cannot be, are causal.
 
     Args:
         lengths: tokens of a sequence.
         window: of local attention.
+        rank: of low-rank attention.
         heads: of every kind.
         width: features of a head.
         rounds: passes of which the quickest counts; kinds take turns.
@@ -47,8 +51,14 @@ def cost(
         "full": lambda q, k, v: kernels.full(q, k, v, causal=True),
         "local": lambda q, k, v: kernels.local(q, k, v, window=window, causal=True),
         "linear": lambda q, k, v: kernels.linear(q, k, v, causal=True),
+        "low_rank": lambda q, k, v: kernels.full(q, mixed(k), mixed(v)),
     }
     generator = torch.Generator().manual_seed(seed)
+    mixtures = torch.randn(rank, max(lengths), generator=generator) / max(lengths) ** 0.5
+
+    def mixed(x: Tensor) -> Tensor:
+        return mixtures[:, : x.shape[-2]] @ x
+
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     most: dict[str, list[float]] = {name: [] for name in (*kinds, "written_out")}
     for tokens in lengths:

@@ -143,3 +143,12 @@ def test_what_was_trained_outlives_its_text(home, call):
         assert call("evaluate", "book").code == 2
     finally:
         (home / "book.txt").write_text(kept, encoding="utf-8")
+
+
+def test_the_features_of_a_text_are_those_of_the_layer_that_is_asked_for(call):
+    first, last = (call("embed", "finder", "a text", *words, "--json").json for words in (("--layer", "0"), ()))
+    assert len(first["vectors"]["a text"]) == len(last["vectors"]["a text"])
+    assert first["vectors"] != last["vectors"]
+    told = call("embed", "finder", "a text", "--layer", "99")
+    assert (told.code, "there is no layer 99" in told.err) == (2, True)
+    assert call("embed", "finder", "a text", "--pooling", "max").code == 2

@@ -244,3 +244,17 @@ def test_a_tokenizer_of_another_model_is_refused(folder, tmp_path):
 def test_a_weight_of_another_model_is_named():
     with pytest.raises(GradusError, match=r"h\.0\.crossattention"):
         from_hugging_face({"transformer.h.0.crossattention.c_attn.weight": torch.zeros(1)})
+
+
+def test_a_run_goes_on_from_the_folder(folder, tmp_path, capsys):
+    """The command line takes the folder as it is; what comes out completes text with the folder's tokenizer."""
+    from gradus.app.cli import main
+
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT * 30, encoding="utf-8")
+    words = ["train", "sequence/language-model", "--data", text, "--model", "gpt", "--from", folder, "--context", "16"]
+    steps = ["--max-steps", "3", "--batch-size", "2", "--name", "on", "--runs-dir", tmp_path, "--quiet"]
+    assert main([str(word) for word in [*words, *steps]]) == 0, capsys.readouterr().err
+    assert main(["complete", "on", "O, she", "--max-new-tokens", "4", "--runs-dir", str(tmp_path)]) == 0
+    assert main([str(w) for w in [*words, "--tokenizer", "word", "--runs-dir", tmp_path]]) == 2
+    assert "--tokenizer" in capsys.readouterr().err

@@ -23,6 +23,10 @@ class Embed(RunVerb):
     """Words or texts (also given behind RUN)."""
     nearest: int = 10
     """How many of the nearest words are shown, for word vectors; 0 for none."""
+    layer: int | None = None
+    """Of an encoder of texts, the layer whose features are taken: 0 the embeddings, the last when left out."""
+    pooling: str | None = None
+    """Of an encoder of texts: mean over the tokens (when left out) or cls, the token in front."""
     analogy: tuple[str, ...] = ()
     """Three words a b c: what is to c as b is to a?"""
     out: str | None = None
@@ -64,7 +68,7 @@ class Embed(RunVerb):
         """Return lines about each text: its nearest words, or else the beginning of its vector."""
         if not self.texts:
             return []
-        vectors = product.embed(list(self.texts)).tolist()
+        vectors = product.embed(list(self.texts), **self._chosen(words)).tolist()
         data["vectors"] = dict(zip(self.texts, vectors, strict=True))
         if not (words and self.nearest):
             return [f"{text}  {_beginning(vector)}" for text, vector in data["vectors"].items()]
@@ -73,6 +77,16 @@ class Embed(RunVerb):
         for text, found in data["nearest"].items():
             lines += [text, *(f"  {word:<20} {cosine:.3f}" for word, cosine in found)]
         return lines
+
+    def _chosen(self, words: bool) -> dict[str, Any]:
+        """Return what of an encoder is wanted."""
+        asked = {"layer": self.layer, "pooling": self.pooling}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if given and words:
+            raise GradusError(f"--{next(iter(given))}: word vectors have no layers; leave it out")
+        if self.pooling not in (None, "mean", "cls"):
+            raise GradusError(f"--pooling is mean or cls, got {self.pooling!r}")
+        return given
 
     def _analogy(self, product: Any, data: dict[str, Any]) -> list[str]:
         if not self.analogy:

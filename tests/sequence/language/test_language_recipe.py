@@ -278,3 +278,13 @@ def test_recipes_round_trip():
     assert from_json(LanguageModel, json.loads(json.dumps(to_json(recipe)))) == recipe
     with pytest.raises(GradusError, match="--batch-size: the model markov"):
         dataclasses.replace(recipe, model="markov", set=(), batch_size=4)
+
+
+@pytest.mark.parametrize("attention", ["local", "linear"])
+def test_the_attention_of_gpt_is_a_flag(attention):
+    recipe = LanguageModel(model="gpt", attention=attention)
+    assert recipe.settings()["model"]["attention"] == attention
+    with pytest.raises(GradusError, match="--attention: the model lstm has none"):
+        LanguageModel(attention=attention)
+    with pytest.raises(GradusError, match="attention"):
+        LanguageModel(model="gpt", set=(f"attention={attention}",))

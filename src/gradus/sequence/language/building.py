@@ -1,6 +1,7 @@
 """The parts of a run that learns a language model, as its recipe asks for them."""
 
 import copy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from gradus.engine.state import State
 from gradus.engine.watchers import Checkpoint, Evaluate
 from gradus.errors import GradusError
 from gradus.sequence.language.evaluating import measure
+from gradus.sequence.language.gpt2_weights import pretrained
 from gradus.sequence.language.models import make
 from gradus.sequence.language.objectives import CountTokens, NextToken
 from gradus.sequence.language.product import TextModel
@@ -70,10 +72,12 @@ def build(recipe: LanguageModel, run: Run) -> Build:
 
 
 def _origin(recipe: LanguageModel, run: Run) -> TextModel | None:
-    """Return the product of the run to go on from."""
+    """Return the product of the run to go on from, or the model of a folder in Hugging Face's format."""
     if recipe.from_run is None:
         return None
-    origin = run.load(recipe.from_run, device="cpu")
+    folder = Path(recipe.from_run).expanduser()
+    published = (folder / "config.json").is_file()
+    origin = pretrained(folder) if published else run.load(recipe.from_run, device="cpu")
     if not isinstance(origin, TextModel):
         raise GradusError(f"--from {recipe.from_run}: that run holds {getattr(origin, 'kind', 'something else')}")
     if origin.facts["model"] != recipe.model:

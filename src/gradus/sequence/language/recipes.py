@@ -67,12 +67,14 @@ class LanguageModel(SequenceRecipe):
     """Tokens that a training step goes back over; of gpt also the longest sequence that it ever sees."""
     stateful: bool = True
     """Recurrent models read the text in streams and carry their state from step to step; else in random windows."""
+    attention: Literal["full", "local", "linear"] = "full"
+    """What gpt's tokens look at: all before them, those in a window (`--set window=N`), or a running sum."""
     label_smoothing: float = 0.0
     """Probability mass spread evenly over the vocabulary."""
     val_tokens: int = 50_000
     """Evaluate on at most this many tokens of the validation part while training."""
     from_run: str | None = None
-    """Go on from the model of another run, with its tokenizer (also spelled --from)."""
+    """Go on from another run, or from a folder with GPT-2's weights, with its tokenizer (also spelled --from)."""
     lr: float | None = None
     """Learning rate; 0.001 of gpt and 0.005 of recurrent models when left out."""
     clip: float | None = 1.0
@@ -91,6 +93,8 @@ class LanguageModel(SequenceRecipe):
             raise GradusError("--snapshots makes an ensemble of classifiers: leave it out for a language model")
         if self.model in COUNTED:
             self._refuse(DESCENDED, f"the model {self.model} is counted, not trained", "rnn, gru, lstm or gpt")
+        if self.model != "gpt":
+            self._refuse(("attention",), f"the model {self.model} has none", "gpt")
         if self.from_run is not None:
             self._refuse(TOKENS, "with --from the tokenizer is that run's", "train anew without --from")
 
@@ -115,7 +119,14 @@ class LanguageModel(SequenceRecipe):
 
     def fixed(self) -> Sequence[str]:
         """Return the options of parts that the data or another flag decides."""
-        return (*super().fixed(), "name", "vocabulary", "context")
+        return (*super().fixed(), "name", "vocabulary", "context", "attention")
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the `--set` options dealt out to the parts, `--attention` among the model's."""
+        found = super().settings()
+        if self.attention != "full":
+            found["model"]["attention"] = self.attention
+        return found
 
     def updater(
         self,
