@@ -1,14 +1,12 @@
 """`gradus compare`: runs side by side, what differs in their recipes, and whether the numbers differ beyond luck."""
 
-import dataclasses
 import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from gradus.app.parsing import parse
 from gradus.app.report.facts import RunFacts, read_facts
 from gradus.app.verb import Answer, Verb, shown
 from gradus.engine.folder import write_atomically
@@ -63,15 +61,7 @@ class Compare(Verb):
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
 
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Compare":
-        """Return the command that `RUN RUN … [flags]` means."""
-        words: list[str] = list(argv)
-        leading: list[str] = []
-        while words and not words[0].startswith("-"):
-            leading.append(words.pop(0))
-        found = parse(cls, words, "gradus compare")
-        return dataclasses.replace(found, runs=(*leading, *found.runs))
+    rest: ClassVar[str | None] = "runs"
 
     def __call__(self) -> Answer:
         """Read the folders, measure if asked to, and lay everything side by side."""

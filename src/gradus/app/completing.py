@@ -1,12 +1,9 @@
 """`gradus complete`: a language model goes on with a text, piece by piece."""
 
-import dataclasses
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gradus.app.parsing import gather, parse
 from gradus.app.using import RunVerb
 from gradus.app.verb import Answer
 from gradus.errors import GradusError
@@ -38,16 +35,7 @@ class Complete(RunVerb):
     """Seed of the draws."""
 
     operands: ClassVar[tuple[str, ...]] = ("run", "prompt")
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Complete":
-        """Return the verb that words mean; the prompt may be `-`, and `--stop` may be given many times."""
-        words, given = list(argv), {}
-        for name in cls.operands:
-            if not words or (words[0].startswith("-") and words[0] != STDIN):
-                break
-            given[name] = words.pop(0)
-        return dataclasses.replace(parse(cls, gather(words, "--stop"), "gradus complete"), **given)  # type: ignore[arg-type]
+    repeated: ClassVar[str] = "--stop"
 
     def __call__(self) -> Answer:
         """Load the product and write what follows, as it comes unless one JSON object is wanted."""

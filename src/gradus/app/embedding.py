@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gradus.app.using import RunVerb
-from gradus.app.verb import Answer, Verb, shown
+from gradus.app.verb import Answer, shown
 from gradus.errors import GradusError
 
 __all__ = ["Embed"]
@@ -33,16 +33,7 @@ class Embed(RunVerb):
     """Write the vectors, of all words where no text is given: .txt and .bin in word2vec's formats, .csv as a table."""
 
     operands: ClassVar[tuple[str, ...]] = ("run",)
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Verb":
-        """Return the verb that words mean: the first is the run, those up to the first flag are texts."""
-        words = list(argv)
-        end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-        texts = words[1:end]
-        if not texts:
-            return super().parse(words)
-        return super().parse([*words[:1], "--texts", *texts, *words[end:]])
+    rest: ClassVar[str | None] = "texts"
 
     def __call__(self) -> Answer:
         """Load the product and ask it."""

@@ -1,7 +1,6 @@
 """`gradus translate`: texts by a translator, the n best of each, and a picture of where it looked."""
 
 import csv
-import dataclasses
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gradus.app.using import RunVerb
-from gradus.app.verb import Answer, Verb, shown
+from gradus.app.verb import Answer, shown
 from gradus.engine.recipe import positive
 from gradus.errors import GradusError
 
@@ -39,14 +38,7 @@ class Translate(RunVerb):
     """Draw where the translator looked, into this .png, .pdf or .svg file; one file a text."""
 
     operands: ClassVar[tuple[str, ...]] = ("run",)
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> "Verb":
-        """Return the verb that words mean: the first is RUN, those after it are texts."""
-        words = list(argv)
-        count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-        found: Any = super().parse([*words[:1], *words[count:]] if count else words)
-        return dataclasses.replace(found, texts=(*words[1:count], *found.texts))
+    rest: ClassVar[str | None] = "texts"
 
     def __call__(self) -> Answer:
         """Translate, and write or print."""

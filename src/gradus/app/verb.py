@@ -37,17 +37,27 @@ class Verb:
     """Where runs live; GRADUS_RUNS or ./runs when left out."""
 
     operands: ClassVar[tuple[str, ...]] = ()
+    rest: ClassVar[str | None] = None
+    repeated: ClassVar[str] = "--set"
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> "Verb":
-        """Return the verb that words mean: leading words fill the fields named in `operands`, flags the others."""
-        words, given = list(argv), {}
-        for name in cls.operands:
-            if not words or words[0].startswith("-"):
-                break
-            given[name] = words.pop(0)
-        found = parse(cls, gather(words), f"gradus {cls.__name__.lower()}")
-        return dataclasses.replace(found, **given)  # type: ignore[arg-type]
+        """Return the verb that words mean: leading words fill the fields named in `operands`, flags the others.
+
+        All further words up to the first flag go to the field named in `rest`, where there is one, in front of what its
+        flag gives. The flag `repeated` may be given many times. A lone `-` is a word.
+        """
+        words = list(argv)
+        count = next((i for i, word in enumerate(words) if word.startswith("-") and word != "-"), len(words))
+        leading, flags = words[:count], words[count:]
+        given: dict[str, Any] = dict(zip(cls.operands, leading, strict=False))
+        further = leading[len(given) :]
+        if cls.rest is None:
+            flags, further = [*further, *flags], []
+        found = parse(cls, gather(flags, cls.repeated), f"gradus {cls.__name__.lower()}")
+        if further and cls.rest is not None:
+            given[cls.rest] = (*further, *getattr(found, cls.rest))
+        return dataclasses.replace(found, **given)
 
     def folder(self, run: str) -> RunFolder:
         """Return the folder that RUN means: a path, a name or `latest`."""

@@ -12,7 +12,7 @@ from gradus.data.images import ImageSet
 from gradus.metrics.calibration import Calibration, Reliability
 from gradus.metrics.confusion import Confusion
 
-__all__ = ["Effort", "Measured", "Mistake", "effort_of", "look_at_mistakes", "measure"]
+__all__ = ["Effort", "Measured", "Mistake", "effort_of", "look_at_mistakes", "measure", "measured_scores"]
 
 CPU_BUDGET = 3e11
 DEVICE_BUDGET = 1e14
@@ -105,6 +105,30 @@ class _Listener:
         right = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
         self.kept.append(torch.stack([confidence, guess.float(), right]).cpu())
         return scores
+
+
+def measured_scores(
+    scores: Float[Tensor, "count classes"], labels: Int[Tensor, " count"], metrics: dict[str, float]
+) -> Measured:
+    """Return what scores say of a labelled test part.
+
+    Args:
+        scores: logits, or log-probabilities.
+        labels: the true classes.
+        metrics: what is measured already, named `test/…`.
+    """
+    confusion, calibration = Confusion(scores.shape[1]), Calibration(10)
+    confusion.update(scores, labels)
+    calibration.update(scores, labels)
+    probabilities = scores.softmax(1)
+    confidence, guesses = probabilities.max(1)
+    reliability = calibration.compute()
+    return Measured(
+        metrics={**metrics, "test/ece": float(reliability.ece)},
+        confusion=confusion.compute().cpu().numpy(),
+        reliability=Reliability(*(part.cpu() for part in reliability)),
+        confidence=confidence, guesses=guesses, right=probabilities.gather(1, labels[:, None])[:, 0], labels=labels,
+    )  # fmt: skip
 
 
 def measure(product: Any, images: ImageSet, split: str) -> Measured:

@@ -4,13 +4,11 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from gradus.app.highlighting import Highlighted, highlight, markup
 from gradus.app.report import sections
 from gradus.app.report.held_out import recipe_of
-from gradus.app.report.measure import Measured
+from gradus.app.report.measure import Measured, measured_scores
 from gradus.app.report.page import Section, table, tile, value
 from gradus.app.report.seen import classifier_tiles
 from gradus.app.report.svg import count, percent, tag, text
@@ -19,10 +17,8 @@ from gradus.data.labelled_text import TextSet, TextSplits
 from gradus.data.splits import thin
 from gradus.engine.capabilities import Highlights
 from gradus.errors import GradusError
-from gradus.metrics.calibration import Calibration, Reliability
-from gradus.metrics.confusion import Confusion
 
-__all__ = ["measured_texts", "tell_text", "telling_words"]
+__all__ = ["tell_text", "telling_words"]
 
 SHOWN = 12
 EXPLAINED = 96
@@ -66,7 +62,7 @@ def _measured(subject: Subject, splits: TextSplits, out: Told) -> None:
 
     product, test = subject.product, splits.test
     logs = product.predict(test.inputs).double().clamp(min=1e-300).log().cpu()
-    measured = measured_texts(logs, test.labels, of_texts(logs, test.labels, "test"))
+    measured = measured_scores(logs, test.labels, of_texts(logs, test.labels, "test"))
     out.metrics = measured.metrics
     out.tiles += classifier_tiles(measured)
     f1 = out.metrics["test/f1"]
@@ -84,29 +80,6 @@ def _measured(subject: Subject, splits: TextSplits, out: Told) -> None:
     parts = " / ".join(count(len(part)) for part in (splits.train, splits.val, splits.test))
     facts = {"Data": splits.name, "Train / val / test": parts, "Fingerprint": splits.fingerprint}
     out.data = {**facts, "Notes": "; ".join(splits.notes) or None}
-
-
-def measured_texts(
-    logs: Float[Tensor, "texts classes"], labels: Int[Tensor, " texts"], metrics: dict[str, float]
-) -> Measured:
-    """Return what log-probabilities say of labelled texts.
-
-    Args:
-        logs: ln p of each class.
-        labels: the true ones.
-        metrics: what is measured already, named `test/…`.
-    """
-    confusion, calibration = Confusion(logs.shape[1]), Calibration(10)
-    confusion.update(logs, labels)
-    calibration.update(logs, labels)
-    confidence, guesses = logs.exp().max(1)
-    reliability = calibration.compute()
-    return Measured(
-        metrics={**metrics, "test/ece": float(reliability.ece)},
-        confusion=confusion.compute().cpu().numpy(),
-        reliability=Reliability(*(part.cpu() for part in reliability)),
-        confidence=confidence, guesses=guesses, right=logs.exp().gather(1, labels[:, None])[:, 0], labels=labels,
-    )  # fmt: skip
 
 
 def _mistakes(product: Any, test: TextSet, measured: Measured) -> Section:

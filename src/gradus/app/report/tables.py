@@ -6,7 +6,7 @@ import torch
 
 from gradus.app.report import sections
 from gradus.app.report.held_out import recipe_of
-from gradus.app.report.measure import Measured
+from gradus.app.report.measure import measured_scores
 from gradus.app.report.page import Section, table, tile, value
 from gradus.app.report.scatter import residual_histogram, scatter
 from gradus.app.report.seen import classifier_tiles
@@ -14,8 +14,6 @@ from gradus.app.report.svg import THIN, count, percent, tag, text
 from gradus.app.report.told import Subject, Told, figure, lead, plain
 from gradus.data.table import TableSplits
 from gradus.errors import GradusError
-from gradus.metrics.calibration import Calibration, Reliability
-from gradus.metrics.confusion import Confusion
 
 __all__ = ["tell_table"]
 
@@ -66,7 +64,7 @@ def _measured(subject: Subject, splits: TableSplits, out: Told) -> None:
     trained_on = f"The {model} model, trained on {count(len(splits.train))} rows of {splits.name},"
     target, total = product.schema.target, count(len(test))
     if splits.classes:
-        measured = _classified(outputs, test.target, out.metrics, len(splits.classes))
+        measured = measured_scores(outputs, test.target, out.metrics)
         out.metrics = measured.metrics
         out.tiles += classifier_tiles(measured)
         rest = [name for name in ("test/f1", "test/auc") if name in out.metrics]
@@ -88,21 +86,6 @@ def _measured(subject: Subject, splits: TableSplits, out: Told) -> None:
 def _named(name: str) -> str:
     names = {"mse": "Mean squared error", "mae": "Mean absolute error", "r2": "R²", "auc": "Area under ROC", "f1": "F₁"}
     return names.get(name.partition("/")[2], plain(name))
-
-
-def _classified(scores: torch.Tensor, labels: torch.Tensor, metrics: dict[str, float], classes: int) -> Measured:
-    confusion, calibration = Confusion(classes), Calibration(10)
-    confusion.update(scores, labels)
-    calibration.update(scores, labels)
-    probabilities = scores.softmax(1)
-    confidence, guesses = probabilities.max(1)
-    reliability = calibration.compute()
-    return Measured(
-        metrics={**metrics, "test/ece": float(reliability.ece)},
-        confusion=confusion.compute().cpu().numpy(),
-        reliability=Reliability(*(part.cpu() for part in reliability)),
-        confidence=confidence, guesses=guesses, right=probabilities.gather(1, labels[:, None])[:, 0], labels=labels,
-    )  # fmt: skip
 
 
 def _errors(predicted: torch.Tensor, truth: torch.Tensor, target: str) -> Section:
