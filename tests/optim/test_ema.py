@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gradus.engine.updater import Updater
 from gradus.errors import GradusError
 from gradus.optim.ema import EMA
+from gradus.optim.sgd import sgd
 
 
 @given(st.floats(0, 1), st.lists(st.floats(-5, 5), min_size=1, max_size=12))
@@ -141,3 +143,23 @@ def test_half_precision_is_averaged_in_single() -> None:
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(GradusError, match="decay"):
         EMA([torch.zeros(1)], decay=decay)
+
+
+def test_running_statistics_are_averaged_with_the_weights_they_belong_to() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+    update = Updater(network, sgd(lr=0.5), ema=0.9)
+    assert update.ema is not None
+    norm = network[1]
+    expected = [norm.running_mean.clone(), norm.running_var.clone()]
+    dice = torch.Generator().manual_seed(0)
+    for t in range(30):
+        update(network(torch.randn(16, 3, generator=dice) + t).square().mean())
+        decay = min(0.9, (1 + t) / (10 + t))
+        for mean, now in zip(expected, (norm.running_mean, norm.running_var), strict=True):
+            mean.mul_(decay).add_((1 - decay) * now)
+    raw = norm.running_mean.clone()
+    with update.ema.swap():
+        torch.testing.assert_close(norm.running_mean, expected[0])
+        torch.testing.assert_close(norm.running_var, expected[1])
+        assert not torch.allclose(norm.running_mean, raw)
+    assert torch.equal(norm.running_mean, raw)

@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("exporting:Export", "write the product as a torch.export program"),
     "list": ("listing:List", "list recipes, models, optimisers, data sets … and runs"),
     "show": ("listing:Show", "show a run, or a registered method with its options"),
-    "inspect": ("listing:Inspect", "the data doctor: look a data set over before training"),
+    "inspect": ("inspecting:Inspect", "the data doctor: look a data set over before training"),
     "prove": ("proving:Prove", "reproduce a number of evidence"),
     "doctor": ("doctoring:Doctor", "exercise every verb on a tiny run; versions, devices, extras"),
 }

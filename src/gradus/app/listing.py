@@ -1,11 +1,9 @@
-"""`gradus list`, `gradus show` and `gradus inspect`: what there is, mostly without importing torch."""
+"""`gradus list` and `gradus show`: what there is, without importing torch."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gradus import canon
 from gradus.app.using import RunVerb
@@ -15,7 +13,7 @@ from gradus.engine.group import members
 from gradus.engine.log import read_metrics
 from gradus.errors import GradusError, nearest
 
-__all__ = ["Inspect", "List", "Show", "recipes_table"]
+__all__ = ["List", "Show", "recipes_table"]
 
 KINDS = {
     "recipe": "recipes", "experiment": "experiments", "classifier": "models", "estimator": "estimators of tables",
@@ -196,66 +194,3 @@ def _methods(methods: Sequence[canon.Entry]) -> Answer:
         facts = {"id": e.id, "kind": e.kind, "paper": e.paper, "names": list(e.names), "summary": e.summary}
         data.append({**facts, "options": described})
     return Answer({"methods": data}, "\n".join(lines))
-
-
-@dataclass(kw_only=True)
-class Inspect(Verb):
-    """The data doctor: gradus inspect DATA looks a data set, a folder or a CSV file over before training."""
-
-    data: str = "digits"
-    """A registered data set or table, a folder of images, or a CSV file (also given as the first word)."""
-    target: str | None = None
-    """The column of a table to predict; its own, or the last one, when left out."""
-    data_dir: str | None = None
-    """Where data sets are looked for; GRADUS_DATA when left out."""
-
-    operands: ClassVar[tuple[str, ...]] = ("data",)
-
-    def __call__(self) -> Answer:
-        """Read everything and say what is there and what is wrong."""
-        from gradus.data.inspect import inspect
-        from gradus.data.registry import is_registered
-
-        tables = {name.replace("_", "-") for name in canon.names("table")}
-        named = self.data.replace("_", "-").lower() in tables
-        if not is_registered(self.data) and (named or Path(self.data).is_file() or self.target is not None):
-            return self._table()
-        started = time.perf_counter()
-        found = inspect(self.data, data_dir=self.data_dir)
-        seconds = time.perf_counter() - started
-        return Answer(found.to_json(), f"{_findings(found)}\n  looked at in {seconds:.1f} s")
-
-    def _table(self) -> Answer:
-        """Say what the columns of a table are taken for."""
-        from gradus.app.candidates import task_of
-        from gradus.data.table_loading import load_table
-
-        asked = task_of(self.data, self.target, self.data_dir)
-        task: Any = asked.recipe.split("/")[1]
-        found = load_table(self.data, target=asked.options.get("target"), task=task, data_dir=self.data_dir)
-        rows = sum(len(part) for part in found.parts.values())
-        lines = [f"{self.data}: {rows:,} rows, for {asked.recipe}", str(found.schema), *found.notes]
-        schema = found.schema.to_json()
-        return Answer(
-            {"data": self.data, "rows": rows, "recipe": asked.recipe, "schema": schema, "notes": list(found.notes)},
-            "\n".join(lines),
-        )
-
-
-def _findings(found: Any) -> str:
-    """Return what the data doctor found, for people."""
-    lines = [f"{found.data}: {sum(found.images.values()):,} images"]
-    for split, classes in found.classes.items():
-        lines.append(f"  {split}: {found.images[split]:,} in {len(classes)} classes")
-        widest = max((len(name) for name in classes), default=0)
-        most = max(classes.values(), default=0) or 1
-        bars = [f"    {name:<{widest}} {n:>7,} {'█' * round(24 * n / most)}" for name, n in classes.items()]
-        lines += bars if len(bars) <= 24 else [*bars[:20], f"    … and {len(bars) - 20} more"]
-    lines.append("  sizes: " + ", ".join(f"{size} ({n:,})" for size, n in list(found.sizes.items())[:5]))
-    lines.append("  colours: " + ", ".join(f"{kind} ({n:,})" for kind, n in found.channels.items()))
-    if found.near_duplicates.groups:
-        lines.append(
-            f"  nearly equal images: {found.near_duplicates.images:,}, e.g. {found.near_duplicates.examples[0]}"
-        )
-    lines += ["  problems:", *(f"    {problem}" for problem in found.problems)] if found.problems else ["  no problems"]
-    return "\n".join(lines)

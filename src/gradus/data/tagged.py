@@ -28,12 +28,13 @@ from gradus.data.tagged_sets import NamedTags
 from gradus.data.text_files import read_lines, suffix_of
 from gradus.errors import GradusError, nearest
 
-__all__ = ["TaggedSet", "TaggedSplits", "load_tagged", "read_tagged", "read_tokens"]
+__all__ = ["TAGGED", "TaggedSet", "TaggedSplits", "load_tagged", "read_tagged", "read_tokens"]
 
 Sentences = list[tuple[list[str], list[str]]]
 PARTS = {**SPLITS, "dev": "val", "development": "val"}
 JSON = (".jsonl", ".ndjson")
-COLUMNS = (".conll", ".conllu", ".conll03", ".bio", ".iob", ".tags", ".tsv", *JSON)
+TAGGED = (".conll", ".conllu", ".conll03", ".bio", ".iob", ".tags")  # files of nothing else
+COLUMNS = (*TAGGED, ".tsv", *JSON)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ class Optimised(Recipe):
             scales: factor on the learning rate by name of a part.
         """
         from gradus.engine.updater import Updater
+        from gradus.optim.ema import running_statistics
         from gradus.optim.plateau import watched
         from gradus.optim.rule import make as make_rule
         from gradus.optim.schedules import make as make_schedule
@@ -152,6 +153,7 @@ class Optimised(Recipe):
             _grouped(named, scales, rule.weight_decay > 0), rule,
             schedule=schedule if self.snapshots is None else restarted(schedule, cycle), clip=self.clip,
             accumulate=self.accumulate, ema=self.ema, scaler=self.precision == "fp16",
+            statistics=running_statistics(*named.values()),
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gradus.engine.state import State, placed
 from gradus.errors import GradusError
 from gradus.optim.clip import clip_norm_, clip_value_
-from gradus.optim.ema import EMA
+from gradus.optim.ema import EMA, running_statistics
 from gradus.optim.rule import Bound, Rule
 from gradus.optim.rule import restore as rule_restore
 
@@ -76,7 +76,9 @@ class Updater:
         clip: largest global gradient norm.
         clip_value: largest absolute gradient entry.
         accumulate: number of calls whose mean gradient makes one update.
-        ema: decay of an exponential moving average of the parameters.
+        ema: decay of an exponential moving average of the parameters and of `statistics`.
+        statistics: what belongs to the averaged parameters without being trained: means and variances that
+            normalisation keeps, which hold for the weights of the moment only. A module brings its own.
         scaler: scale the loss dynamically (fp16).
 
     Raises:
@@ -93,8 +95,11 @@ class Updater:
         clip_value: float | None = None,
         accumulate: int = 1,
         ema: float | None = None,
+        statistics: Iterable[Tensor] | None = None,
         scaler: bool = False,
     ) -> None:
+        if statistics is None:
+            statistics = running_statistics(params) if isinstance(params, nn.Module) else ()
         self.groups = _groups(params)
         self.params: list[Tensor] = [p for group in self.groups for p in group.params]
         if not self.params:
@@ -104,7 +109,7 @@ class Updater:
         if self.torch_optimizer is not None:
             self._base_lrs = [group["lr"] for group in self.torch_optimizer.param_groups]
         self.schedule, self.clip, self.clip_value, self.accumulate = schedule, clip, clip_value, accumulate
-        self.ema = EMA(self.params, decay=ema) if ema else None
+        self.ema = EMA([*self.params, *statistics], decay=ema) if ema else None
         self.scale: Tensor | None = None
         if scaler:
             device = self.params[0].device

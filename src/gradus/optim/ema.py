@@ -2,6 +2,9 @@
 
     d_t = min(d, (1 + t) / (10 + t)),     θ̄ ← d_t θ̄ + (1 − d_t) θ      (t counts the updates made before)
 
+The means and variances that batch normalisation keeps belong to the weights of the moment; under averaged weights,
+while the learning rate is high, they are so wrong that a good network looks like a bad one. Averaged alike they fit.
+
 References:
     Polyak and Juditsky 1992, Acceleration of stochastic approximation by averaging.
     Tarvainen and Valpola 2017, Mean teachers are better role models.
@@ -13,13 +16,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradus.errors import GradusError
 from gradus.optim.rule import State, restore
 from gradus.optim.settings import inside
 
-__all__ = ["EMA"]
+__all__ = ["EMA", "running_statistics"]
+
+STATISTICS = ("running_mean", "running_var")
 
 
 class EMA:
@@ -98,6 +103,13 @@ class EMA:
         self.updates = int(restore(live, state)["updates"])
 
 
+def running_statistics(*modules: nn.Module) -> list[Tensor]:
+    """Return the means and variances that the normalisation layers of some modules keep, each once."""
+    parts = (part for module in modules for part in module.modules())
+    held = (getattr(part, name, None) for part in parts for name in STATISTICS)
+    return list({id(tensor): tensor for tensor in held if isinstance(tensor, Tensor)}.values())
+
+
 def _average_of(param: Tensor) -> Tensor:
     shadow = param.detach().clone(memory_format=torch.preserve_format)
     return shadow.float() if param.dtype in (torch.float16, torch.bfloat16) else shadow
@@ -105,7 +117,8 @@ def _average_of(param: Tensor) -> Tensor:
 
 def _parts(params: list[Tensor], shadow: list[Tensor]) -> list[tuple[bool, list[int]]]:
     """Return (whether averaged, indices) of the tensors that one foreach call may take."""
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    groups: dict[tuple[torch.device, torch.dtype, bool], list[int]] = {}
     for i, param in enumerate(params):
-        groups.setdefault((param.device, param.dtype), []).append(i)
+        sharded = hasattr(param, "device_mesh")
+        groups.setdefault((param.device, param.dtype, sharded), []).append(i)
     return [(shadow[members[0]].is_floating_point(), members) for members in groups.values()]
