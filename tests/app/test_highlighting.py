@@ -171,7 +171,18 @@ def test_what_is_not_known_is_refused() -> None:
     with pytest.raises(GradusError, match="no class 'god'; did you mean 'good'"):
         highlight(product("bow"), TEXT, target="god")
     with pytest.raises(GradusError, match="pairs of texts"):
-        product("bow", columns=("a", "b")).pieces(TEXT) and product("bow", columns=("a", "b")).embedded(TEXT)
+        highlight(product("bow", columns=("a", "b")), TEXT)
+
+
+@pytest.mark.parametrize("model", ["bow", "lstm", "cnn"])
+def test_the_shares_of_a_pair_add_up_too(model: str) -> None:
+    both = (TEXT, "a second one")
+    found = highlight(product(model, columns=("a", "b")), both)
+    assert found.text == "\n".join(both)
+    assert any(piece.start > len(TEXT) for piece in found.pieces)
+    assert all(found.text[piece.start : piece.end] == piece.text for piece in found.pieces)
+    total = sum(piece.share for piece in found.pieces) + found.rest
+    assert total == pytest.approx(found.score - found.absent, abs=0.02)
 
 
 def test_a_report_tells_the_mistakes_and_the_telling_words(tmp_path: Path) -> None:

@@ -106,12 +106,14 @@ METHODS: dict[str, Shares] = {
 }
 
 
-def highlight(product: Any, text: str, method: str = "integrated-gradients", target: str | None = None) -> Highlighted:
+def highlight(
+    product: Any, text: str | tuple[str, str], method: str = "integrated-gradients", target: str | None = None
+) -> Highlighted:
     """Return what each piece of a text contributes to the score of a class.
 
     Args:
         product: is `Highlights`, and predicts.
-        text: what is explained.
+        text: what is explained; a pair of texts is shown as one, with a line break between.
         method: integrated-gradients, gradient-times-input or occlusion.
         target: the class; the predicted one when left out.
 
@@ -134,9 +136,10 @@ def highlight(product: Any, text: str, method: str = "integrated-gradients", tar
         shares = shares_by(product.scores_of, embedded, absent, aim)[0].double().tolist()
         score, nothing = (float(product.scores_of(end).detach()[0, aim]) for end in (embedded, absent))
     placed = [(*span, share) for span, share in zip(spans, shares, strict=False)]
-    pieces = tuple(Piece(text[start:end], start, end, share) for start, end, share in placed if end > start)
+    whole = text if isinstance(text, str) else "\n".join(text)
+    pieces = tuple(Piece(whole[start:end], start, end, share) for start, end, share in placed if end > start)
     return Highlighted(
-        text, product.classes[guess], probabilities[guess], product.classes[aim], method.replace("_", "-"), pieces,
+        whole, product.classes[guess], probabilities[guess], product.classes[aim], method.replace("_", "-"), pieces,
         score, nothing, sum(share for start, end, share in placed if end <= start),
     )  # fmt: skip
 
@@ -233,7 +236,7 @@ def _page(run: str, found: Sequence[Highlighted]) -> str:
 def answer(
     run: str,
     product: Any,
-    words: str | Sequence[str],
+    words: str | Sequence[Any],
     *,
     method: str = "integrated-gradients",
     target: str | None = None,
@@ -246,7 +249,7 @@ def answer(
     Args:
         run: its name.
         product: is `Highlights`.
-        words: a text; or a path that exists, whose first texts are explained; or texts.
+        words: a text; or a path that exists, whose first texts are explained; or texts, or pairs of them.
         method: integrated-gradients, gradient-times-input or occlusion.
         target: the class to explain; the predicted one when left out.
         count: the most texts of a file.
@@ -271,8 +274,8 @@ def answer(
     return Answer(data, "\n".join(line for one in found for line in _lines(one, colours)))
 
 
-def texts(product: Any, words: str, count: int) -> list[str]:
-    """Return the texts that a user's words mean: the first of a file, if there is one, or else the words themselves.
+def texts(product: Any, words: str, count: int) -> list[Any]:
+    """Return the texts, or pairs of them, that a user's words mean: the first of a file, or else the words themselves.
 
     Args:
         product: reads files.

@@ -92,8 +92,9 @@ class Inspect(Verb):
         """Look a text over, whatever its form."""
         from gradus.data.inspect_texts import LOOKS
 
-        names = {"corpus": {"field": self.text_column or "text"}, "texts": {"text": self.text_column}}
-        given: dict[str, Any] = dict(names.get(kind, {}))
+        given: dict[str, Any] = {}
+        if kind in ("texts", "corpus") and self.text_column is not None:
+            given["text" if kind == "texts" else "field"] = self.text_column
         if kind in ("texts", "pairs"):
             given["target"] = self.target
         elif self.target is not None:

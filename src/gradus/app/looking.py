@@ -127,10 +127,10 @@ class Explain(Looking):
         from gradus.app.highlighting import answer
         from gradus.app.report.held_out import recipe_of
 
-        words: str | list[str] = self.files or ""
+        words: str | list[Any] = self.files or ""
         if self.files is None:
             recipe: Any = recipe_of(folder.read(), folder.name)
-            words = list(recipe.splits().test.texts[: self.count])
+            words = list(recipe.splits().test.inputs[: self.count])
         return answer(
             folder.name, product, words, method=self.method, target=self.target, count=self.count, out=self.out
         )

@@ -106,17 +106,20 @@ class Scores(Protocol):
 class Highlights(Protocol):
     """Reads text piece by piece, as a differentiable function of what it reads: its pieces can be given their share.
 
+    What is read is a text, or a pair of texts where a product judges pairs; a pair's places are those in both texts
+    joined by a line break.
+
     `pieces` are where each token begins and ends in the text, `embedded` is what is read at each of them, and
     `scores_of` goes on from there to the scores of the classes; `absent` is what is read where nothing stands.
     """
 
     classes: Sequence[str]
 
-    def pieces(self, text: str) -> list[tuple[int, int]]: ...
+    def pieces(self, text: Any) -> list[tuple[int, int]]: ...
 
-    def embedded(self, text: str) -> Tensor: ...
+    def embedded(self, text: Any) -> Tensor: ...
 
-    def absent(self, text: str) -> Tensor: ...
+    def absent(self, text: Any) -> Tensor: ...
 
     def scores_of(self, embedded: Tensor) -> Tensor: ...
 

@@ -1,10 +1,9 @@
 """The parts of a run on a table, as its recipe asks for them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -12,7 +11,6 @@ from gradus.data.sources import TensorSource
 from gradus.data.table import Table, TableSplits
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
-from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime, Watched
 from gradus.tabular.encoder import Encoder, fit_encoder
 from gradus.tabular.fitting import Part, fitted
 from gradus.tabular.learning import Facts, FitTable, TrainTable
@@ -20,8 +18,6 @@ from gradus.tabular.network import TableNetwork
 from gradus.tabular.recipes import TableRecipe
 
 __all__ = ["build"]
-
-RARELY = 50  # an epoch of a small table is a step or two, too short to evaluate and save after each
 
 
 def build(recipe: TableRecipe, run: Run) -> Build:
@@ -55,7 +51,8 @@ def build(recipe: TableRecipe, run: Run) -> Build:
         **({"classes": len(splits.classes)} if splits.classes else {}),
         **({"note": "; ".join(splits.notes)} if splits.notes else {}),
     }  # fmt: skip
-    return Build(learner, source, steps, _watchers(recipe, run, learner, splits.val, source.batches_per_epoch), notes)
+    watchers = recipe.watchers(run, learner, _validator(recipe, learner, splits.val), source.batches_per_epoch)
+    return Build(learner, source, steps, watchers, notes)
 
 
 def _counted(splits: TableSplits) -> str:
@@ -100,30 +97,15 @@ def _network_learner(recipe: TableRecipe, run: Run, facts: Facts, steps: int, fi
     return TrainTable(network, recipe.updater(network, steps), facts, fingerprint)
 
 
-def _watchers(
-    recipe: TableRecipe, run: Run, learner: FitTable | TrainTable, val: Table, per_epoch: int
-) -> Sequence[Any]:
-    """Return what evaluates, keeps the best, saves and stops."""
-    facts, often = learner.facts, max(per_epoch, RARELY)
-    watchers: list[Any] = []
-    if len(val):
-        features = facts.encoder(val.values)
-        metric, mode = recipe.best
+def _validator(recipe: TableRecipe, learner: FitTable | TrainTable, val: Table) -> Any:
+    """Return what measures the learner on the validation part; None where that is empty."""
+    if not len(val):
+        return None
+    facts, features = learner.facts, learner.facts.encoder(val.values)
 
-        def validate() -> dict[str, float]:
-            with learner.averaged(), run.autocast(), torch.inference_mode():
-                network = learner.network
-                outputs = network(features.to(next(network.parameters()))).double().cpu()
-                return recipe.measure(outputs * facts.scale + facts.centre, val, "val")
+    def validate() -> dict[str, float]:
+        network = learner.network
+        outputs = network(features.to(next(network.parameters()))).double().cpu()
+        return recipe.measure(outputs * facts.scale + facts.centre, val, "val")
 
-        watchers += [
-            Evaluate(run, validate, every_steps=recipe.evaluate_every or often),
-            *([Watched(learner.update.schedule, metric, mode)] if isinstance(learner, TrainTable) else []),
-            KeepBest(run, metric, mode),
-        ]
-        if recipe.patience is not None:
-            watchers.append(EarlyStopping(metric, recipe.patience, mode))
-    watchers.append(Checkpoint(run, every_steps=recipe.checkpoint_every or often))
-    if recipe.max_time is not None:
-        watchers.append(MaxTime(run, recipe.max_time))
-    return watchers
+    return validate

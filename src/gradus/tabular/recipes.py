@@ -12,6 +12,7 @@ from gradus import canon as registry
 from gradus.canon import canon
 from gradus.engine.options import Divided, Optimised, between
 from gradus.engine.recipe import Build, positive
+from gradus.engine.validated import Validated
 from gradus.errors import GradusError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ USERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableRecipe(Optimised, Divided, ABC):
+class TableRecipe(Optimised, Divided, Validated, ABC):
     """Flags of both recipes of tables."""
 
     data: str = ""
@@ -79,17 +80,13 @@ class TableRecipe(Optimised, Divided, ABC):
     """Dimensions that the network embeds categories in; 0 leaves them one-hot."""
     batch_size: int = 128
     """Rows per step of the network, over all processes."""
-    patience: int | None = None
-    """Stop when the monitored metric has not improved for this many evaluations."""
-    evaluate_every: int | None = None
-    """Steps between two evaluations; every epoch, but 50 steps at least, when left out."""
 
     task: ClassVar[Literal["classify", "regress"]]
 
     def __post_init__(self) -> None:
         """Check every option without importing torch."""
         super().__post_init__()
-        positive(self, "limit", "max_depth", "min_leaf", "batch_size", "patience", "evaluate_every")
+        positive(self, "limit", "max_depth", "min_leaf", "batch_size")
         between(self, 0, 1, "dropout")
         if self.embedding < 0 or min(self.hidden, default=1) < 1:
             raise GradusError("--embedding must not be negative, and --hidden needs at least one unit in every layer")
@@ -139,7 +136,7 @@ class TableRecipe(Optimised, Divided, ABC):
 
     @property
     @abstractmethod
-    def best(self) -> tuple[str, Literal["min", "max"]]:
+    def best(self) -> tuple[str, Literal["min", "max"]]:  # type: ignore[override]
         """The metric by which the best weights are kept, and whether less or more of it is better."""
 
     @abstractmethod
@@ -208,7 +205,7 @@ class Classify(TableRecipe):
             raise GradusError("--class-weights: the perceptron rule weighs no rows; leave it out, or use softmax")
 
     @property
-    def best(self) -> tuple[str, Literal["min", "max"]]:
+    def best(self) -> tuple[str, Literal["min", "max"]]:  # type: ignore[override]
         """The metric by which the best weights are kept, and whether less or more of it is better."""
         return self.monitor, "min" if self.monitor == "val/loss" else "max"
 
@@ -266,7 +263,7 @@ class Regress(TableRecipe):
             raise GradusError("--snapshots makes an ensemble of class probabilities: leave it out for numbers")
 
     @property
-    def best(self) -> tuple[str, Literal["min", "max"]]:
+    def best(self) -> tuple[str, Literal["min", "max"]]:  # type: ignore[override]
         """The metric by which the best weights are kept, and whether less or more of it is better."""
         return "val/mse", "min"
 

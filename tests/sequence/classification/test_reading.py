@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from gradus.data.tokenizer import SPECIALS, train_tokenizer
 from gradus.errors import GradusError
 from gradus.sequence.classification.reading import Reader
 from gradus.sequence.classification.terms import fit_terms
-from gradus.sequence.classification.vectors import read_vectors
 
 TEXTS = ["one two three four five", "six seven"]
 FRAME = ("[CLS]", "[SEP]")
@@ -57,7 +55,7 @@ def test_pairs_are_told_apart_and_the_longer_is_cut_first(tokenizer) -> None:
 def test_a_text_of_nothing_is_one_unknown(tokenizer) -> None:
     plain = Reader(tokenizer)
     assert words(plain, plain.read([" "]).columns["tokens"].row(0)) == ["[UNK]"]
-    assert plain.spans(" ") == [(0, 0)]
+    assert plain.places(" ") == [(0, 0)]
     terms = Reader(fit_terms(TEXTS))
     assert terms.read([" "]).columns["tokens"].lengths.tolist() == [0]
 
@@ -65,10 +63,26 @@ def test_a_text_of_nothing_is_one_unknown(tokenizer) -> None:
 def test_places_match_ids(tokenizer) -> None:
     text = "six, two"
     for reader in (Reader(tokenizer), Reader(tokenizer, 4, FRAME), Reader(fit_terms(TEXTS))):
-        ids, spans = reader.read([text]).columns["tokens"].row(0), reader.spans(text)
-        assert len(ids) == len(spans)
-        assert "six" in [text[a:b] for a, b in spans]
-        assert all(0 <= a <= b <= len(text) for a, b in spans)
+        ids, places = reader.read([text]).columns["tokens"].row(0), reader.places(text)
+        assert len(ids) == len(places)
+        assert "six" in [text[slice(*place)] for place in places if place]
+        assert all(0 <= place[0] <= place[1] <= len(text) for place in places if place)
+
+
+@pytest.mark.parametrize("longest", [None, 9, 6])
+def test_places_of_a_pair_are_in_both_texts(tokenizer, longest: int | None) -> None:
+    first, second = "one two three four", "six seven six two"
+    both = f"{first}\n{second}"
+    for reader in (Reader(tokenizer, longest), Reader(tokenizer, longest, FRAME), Reader(fit_terms(TEXTS), longest)):
+        read = reader.read([first], [second]).columns
+        places = reader.places(first, second)
+        assert len(places) == len(read["tokens"].row(0))
+        for place, segment in zip(places, read["segments"].row(0).tolist(), strict=True):
+            assert place is None or (place[0] > len(first)) == bool(segment)
+        if reader.tokenizer is tokenizer:
+            told = [both[slice(*place)] if place else None for place in places]
+            known = words(reader, read["tokens"].row(0))
+            assert [word for word in told if word] == [word for word in known if not word.startswith("[")]
 
 
 def test_a_vocabulary_of_another_run_is_refused(tokenizer, tmp_path: Path) -> None:
@@ -78,27 +92,3 @@ def test_a_vocabulary_of_another_run_is_refused(tokenizer, tmp_path: Path) -> No
     train_tokenizer("word", ["other words"]).save(tmp_path)
     with pytest.raises(GradusError, match=r"tokenizer.json does not match the weights"):
         Reader.load(tmp_path, "word", tokenizer.fingerprint, None, ())
-
-
-def test_vectors_are_read_with_and_without_a_head(tmp_path: Path) -> None:
-    glove, word2vec = tmp_path / "glove.txt", tmp_path / "w2v.txt"
-    glove.write_text("one 1 2 3\ntwo 4 5 6\nthree 7 8 9\n")
-    word2vec.write_text("3 3\none 1 2 3 \ntwo 4 5 6 \nthree 7 8 9 \n")
-    for path in (glove, word2vec):
-        found = read_vectors(path, ["one", "Two", "six"])
-        assert set(found) == {"one", "Two"}
-        assert torch.equal(found["Two"], torch.tensor([4.0, 5.0, 6.0]))
-
-
-@pytest.mark.parametrize("body, said", [
-    (b"one 1 2 3\ntwo 4 5\n", "line 2 has 2 fields behind the word, not 3"),
-    (b"one 1 2 x\n", "cannot be read"),
-    (b"\xff\xfe\x00", "is no text"),
-    (b"", "is empty"),
-])  # fmt: skip
-def test_bad_vectors_are_refused(tmp_path: Path, body: bytes, said: str) -> None:
-    (tmp_path / "v.txt").write_bytes(body)
-    with pytest.raises(GradusError, match=said):
-        read_vectors(tmp_path / "v.txt", ["one", "two"])
-    with pytest.raises(GradusError, match="there is no file"):
-        read_vectors(tmp_path / "none.txt", ["one"])

@@ -139,8 +139,17 @@ def test_pairs_are_classified(cli, tmp_path: Path) -> None:
     product = Run.load(tmp_path / "pairs", device="cpu")
     one, other = product.predict([("the red fox", "the red fox"), ("the red fox", "the red hare")])
     assert not torch.equal(one, other)
-    with pytest.raises(GradusError, match="pairs of texts and cannot judge single ones"):
+    with pytest.raises(GradusError, match="cannot judge single ones: give a file with the columns one and two"):
         product.predict(["the red fox"])
+    for words in (("explain", "pairs"), ("explain", "pairs", path), ("report", "pairs", "--out", tmp_path / "r.html")):
+        code, told, err = cli(*words, "--json", "--runs-dir", tmp_path)
+        assert code == 0, err
+    code, told, err = cli("explain", "pairs", path, "--json", "--count", "2", "--runs-dir", tmp_path)
+    first = told["explanations"][0]
+    assert first["text"] == "\n".join(rows[0].split(",")[:2])
+    assert {piece["text"] for piece in first["pieces"]} >= set(THINGS[0:1])
+    shares = sum(piece["share"] for piece in first["pieces"]) + first["rest"]
+    assert shares == pytest.approx(first["score"] - first["score_of_nothing"], abs=0.02)
 
 
 def test_vectors_of_a_file_are_the_start(cli, data: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files of vectors there and back, and known answers to what vectors are asked."""
 
+import gzip
 import math
 import struct
 
@@ -54,6 +55,20 @@ def test_formats_are_what_other_programs_write(tmp_path):
     assert read_vectors(tmp_path / "c.txt", "glove")[0] == ["in", ". ."]
 
 
+@pytest.mark.parametrize("name", ["v.txt", "v.bin", "v.txt.gz", "v.bin.gz"])
+def test_only_words_that_are_wanted_are_read(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("gradus.sequence.embedding.vector_files.CHUNK", 64)
+    words = [f"w{i}" for i in range(200)]
+    vectors = torch.randn(200, 7)
+    write_vectors(tmp_path / name.removesuffix(".gz"), words, vectors)
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / name.removesuffix(".gz")).read_bytes()))
+    found, read = read_vectors(tmp_path / name, wanted={"w3", "w150", "none"})
+    assert found == ["w3", "w150"]
+    assert torch.equal(read, vectors[[3, 150]])
+    assert read_vectors(tmp_path / name, wanted=set())[0] == []
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -69,7 +84,7 @@ def test_damaged_files_are_named(tmp_path, content, said):
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(GradusError, match=said):
         read_vectors(tmp_path / "bad")
-    with pytest.raises(GradusError, match="cannot be read"):
+    with pytest.raises(GradusError, match="there is no file"):
         read_vectors(tmp_path / "none")
 
 

@@ -69,7 +69,7 @@ def _measured(subject: Subject, splits: TextSplits, out: Told) -> None:
     out.tiles.append(tile(plain("test/f1"), value(f1, f"{f1:.4f}")))
     out.chapters += [sections.classes(measured.confusion, splits.classes, "texts")]
     out.chapters += [sections.calibration(measured, "texts")]
-    if isinstance(product, Highlights) and test.pairs is None:
+    if isinstance(product, Highlights):
         out.chapters += [_mistakes(product, test, measured), telling_words(product, test, measured)]
     hits = int((measured.guesses == measured.labels).sum())
     out.lead = (
@@ -88,12 +88,12 @@ def _mistakes(product: Any, test: TextSet, measured: Measured) -> Section:
     chosen = (wrong or measured.doubts())[:SHOWN]
     cards = []
     for i in chosen:
-        found = highlight(product, test.texts[i][:LONG])
+        found = highlight(product, _shortened(test.inputs[i]))
         truth, guess = (product.classes[int(part[i])] for part in (measured.labels, measured.guesses))
         title = f"{truth} taken for {guess}" if truth != guess else f"{truth}, recognised"
         said = f"{percent(float(measured.confidence[i]))} sure"
         said += f"; {percent(float(measured.right[i]))} for {truth}" if truth != guess else ""
-        more = " …" if len(test.texts[i]) > LONG else ""
+        more = " …" if _shortened(test.inputs[i]) != test.inputs[i] else ""
         body = tag("div", markup(found) + more, style="white-space:pre-wrap;overflow-wrap:anywhere")
         cards.append(tag("article", tag("h3", text(title)), tag("p", text(said)), body, class_="card"))
     if len(wrong) > len(chosen):
@@ -107,6 +107,11 @@ def _mistakes(product: Any, test: TextSet, measured: Measured) -> Section:
     return Section("mistakes", "Worst mistakes" if wrong else "Least certain", body)
 
 
+def _shortened(given: Any) -> Any:
+    """Return a text, or both of a pair, cut to what a page shows."""
+    return given[:LONG] if isinstance(given, str) else tuple(text[:LONG] for text in given)
+
+
 def telling_words(product: Any, test: TextSet, measured: Measured) -> Section:
     """Return for each class the words that speak most for it, by their mean share in the score of test texts.
 
@@ -118,7 +123,7 @@ def telling_words(product: Any, test: TextSet, measured: Measured) -> Section:
     asked = thin(measured.guesses, torch.arange(len(test)), EXPLAINED, 0).tolist()
     shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for i in asked:
-        found: Highlighted = highlight(product, test.texts[i][:LONG], "gradient-times-input")
+        found: Highlighted = highlight(product, _shortened(test.inputs[i]), "gradient-times-input")
         for piece in found.pieces:
             shares[found.explained][piece.text.lower()].append(piece.share)
     rows = []

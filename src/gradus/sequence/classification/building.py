@@ -23,7 +23,7 @@ from gradus.sequence.classification.product import log_probabilities
 from gradus.sequence.classification.reading import Reader
 from gradus.sequence.classification.recipes import Classify
 from gradus.sequence.classification.terms import Terms, fit_terms
-from gradus.sequence.classification.vectors import read_vectors
+from gradus.sequence.embedding.vector_files import read_vectors
 from gradus.sequence.learning import Descend
 
 __all__ = ["ClassEntropy", "Facts", "build"]
@@ -173,10 +173,14 @@ def _network(
 
 
 def _vectors(recipe: Classify, tokenizer: Any) -> dict[str, Tensor]:
-    """Return the vectors of the file that the user names, of the tokens that are known."""
+    """Return the vectors that a file of the user's has of known tokens, or else of their small letters."""
     if recipe.vectors is None:
         return {}
-    found = read_vectors(Path(recipe.vectors).expanduser(), tokenizer.tokens)
+    tokens: list[str] = tokenizer.tokens
+    words, rows = read_vectors(Path(recipe.vectors).expanduser(), wanted={*tokens, *map(str.lower, tokens)})
+    places = {word: row for row, word in enumerate(words)}
+    near = {token: places.get(token, places.get(token.lower())) for token in tokens}
+    found = {token: rows[place] for token, place in near.items() if place is not None}
     if not found:
         raise GradusError(f"--vectors {recipe.vectors}: none of its words is among the {len(tokenizer):,} tokens")
     return found

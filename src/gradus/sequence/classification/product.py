@@ -25,6 +25,7 @@ from gradus.sequence.classification.reading import Reader
 __all__ = ["TextClassifier", "log_probabilities"]
 
 AT_ONCE = 256
+Text = str | tuple[str, str]
 
 
 def log_probabilities(
@@ -47,6 +48,10 @@ def log_probabilities(
         segments = padded(columns["segments"], rows)[0].to(device) if "segments" in columns else None
         found.append(network(tokens.to(device), lengths, segments).double().log_softmax(1))
     return torch.cat(found)[order.argsort().to(device)] if found else torch.empty(0, 0, dtype=torch.float64)
+
+
+def _both(text: Text) -> tuple[str, str | None]:
+    return (text, None) if isinstance(text, str) else text
 
 
 @canon("sequence/text-classifier", kind="product", names=("text-classifier",))
@@ -97,8 +102,13 @@ class TextClassifier:
         paired = len(self.facts["columns"]) > 1
         texts: list[Any] = list(inputs)
         if any(isinstance(text, str) == paired for text in texts):
-            wanted, given = ("pairs of texts", "single ones") if paired else ("single texts", "pairs")
-            raise GradusError(f"this classifier was trained on {wanted} and cannot judge {given}")
+            columns = " and ".join(self.facts["columns"])
+            wanted, given, remedy = (
+                ("pairs of texts", "single ones", f"give a file with the columns {columns}")
+                if paired
+                else ("single texts", "pairs", "give one text a time")
+            )
+            raise GradusError(f"this classifier was trained on {wanted} and cannot judge {given}: {remedy}")
         firsts, seconds = ([a for a, _ in texts], [b for _, b in texts]) if paired else (texts, None)
         if not texts:
             return torch.empty(0, len(self.classes), dtype=torch.float64)
@@ -124,37 +134,40 @@ class TextClassifier:
 
     # -- piece by piece -----------------------------------------------------------------------------------------------
 
-    def pieces(self, text: str) -> list[tuple[int, int]]:
-        """Return where each piece that is read begins and ends in the text; special tokens are nowhere."""
-        return self.reader.spans(text)
+    def pieces(self, text: Text) -> list[tuple[int, int]]:
+        """Return where each piece that is read begins and ends in the text; special tokens are nowhere.
 
-    def embedded(self, text: str) -> Float[Tensor, "1 time width"]:
+        The texts of a pair count as one, with a line break between.
+        """
+        return [place or (0, 0) for place in self.reader.places(*_both(text))]
+
+    def embedded(self, text: Text) -> Float[Tensor, "1 time width"]:
         """Return what is read at each piece."""
-        tokens, lengths = self._one(text)
-        return self._embed(tokens, lengths)
+        return self._embed(*self._one(text))
 
-    def absent(self, text: str) -> Float[Tensor, "1 time width"]:
+    def absent(self, text: Text) -> Float[Tensor, "1 time width"]:
         """Return what would be read if every piece of the text were padding; special tokens stay."""
-        tokens, lengths = self._one(text)
+        tokens, lengths, segments = self._one(text)
         own = torch.ones_like(tokens, dtype=torch.bool)
-        begin, end = len(self.reader.first), tokens.shape[1] - len(self.reader.last)
-        own[:, :begin], own[:, end:] = False, False
-        return self._embed(tokens.masked_fill(own, self.reader.padding), lengths)
+        own[0, [i for i, place in enumerate(self.reader.places(*_both(text))) if place is None]] = False
+        return self._embed(tokens.masked_fill(own, self.reader.padding), lengths, segments)
 
     def scores_of(self, embedded: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch classes"]:
         """Return the logits, given what is read; differentiable."""
         with self._differentiable():
             return self.module.from_embedded(embedded, torch.full((len(embedded),), embedded.shape[1]))  # type: ignore[operator]
 
-    def _one(self, text: str) -> tuple[Tensor, Tensor]:
-        if len(self.facts["columns"]) > 1:
-            raise GradusError("this classifier judges pairs of texts, whose pieces are not told apart yet")
-        tokens, lengths = padded(self.reader.read([text]).columns["tokens"], torch.tensor([0]), self.reader.padding)
-        return tokens.to(self.device), lengths
+    def _one(self, text: Text) -> tuple[Tensor, Tensor, Tensor | None]:
+        first, second = _both(text)
+        columns = self.reader.read([first], None if second is None else [second]).columns
+        row = torch.tensor([0])
+        tokens, lengths = padded(columns["tokens"], row, self.reader.padding)
+        segments = padded(columns["segments"], row)[0].to(self.device) if "segments" in columns else None
+        return tokens.to(self.device), lengths, segments
 
-    def _embed(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def _embed(self, tokens: Tensor, lengths: Tensor, segments: Tensor | None) -> Tensor:
         with torch.no_grad():
-            return self.module.embed(tokens, lengths)  # type: ignore[operator]
+            return self.module.embed(tokens, lengths, segments)  # type: ignore[operator]
 
     def _differentiable(self) -> AbstractContextManager[Any]:
         """Return a context in which gradients exist in evaluation mode, which cuDNN's recurrent kernels refuse."""

@@ -8,6 +8,7 @@ one unknown token. Segments tell the texts of a pair apart: 0 for the first, 1 f
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,11 +74,23 @@ class Reader:
             segments.append(both.segments)
         return Read({"tokens": Ragged.of(rows), "segments": Ragged.of(segments)}, shortened)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where each id of a text begins and ends in it; those of the frame and of an empty text are nowhere."""
-        found = self._cut(self.tokenizer.spans(text))
-        empty = [] if found or self.first or isinstance(self.tokenizer, Terms) else [(0, 0)]
-        return [(0, 0)] * len(self.first) + found + empty + [(len(text), len(text))] * len(self.last)
+    def places(self, text: str, pair: str | None = None) -> list[tuple[int, int] | None]:
+        """Return where each id begins and ends in a text, or in a pair's texts joined by a line break.
+
+        Special tokens are nowhere; neither is anything of an empty text, which is (0, 0).
+        """
+        spans = self.tokenizer.spans(text)
+        if pair is None:
+            middle, parts = 0, [self._cut(spans)]
+            if not parts[0] and not self.first and not isinstance(self.tokenizer, Terms):
+                parts = [[(0, 0)]]
+        else:
+            begin = len(text) + 1
+            behind = [(begin + start, begin + end) for start, end in self.tokenizer.spans(pair)]
+            middle, parts = len(self._middle), list(self._shortened(spans, behind))
+        left, *right = parts
+        nowhere: list[Any] = [None]
+        return [*nowhere * len(self.first), *left, *nowhere * middle, *chain(*right), *nowhere * len(self.last)]
 
     def _cut(self, places: list[Any]) -> list[Any]:
         room = None if self.longest is None else max(1, self.longest - len(self.first) - len(self.last))
@@ -88,17 +101,25 @@ class Reader:
             return [self.tokenizer.id("[UNK]")]
         return self.first + ids + self.last
 
+    @property
+    def _middle(self) -> list[int]:
+        """What stands between the texts of a pair."""
+        return [] if isinstance(self.tokenizer, Terms) else self.last or [self.tokenizer.id("[SEP]")]
+
     def _pair(self, a: list[int], b: list[int]) -> "_Pair":
-        terms = isinstance(self.tokenizer, Terms)
-        middle = [] if terms else self.last or [self.tokenizer.id("[SEP]")]
         whole = len(a) + len(b)
-        if self.longest is not None:
-            room = max(2, self.longest - len(self.first) - len(middle) - len(self.last))
-            half = room // 2
-            kept = len(a) if len(a) <= half else max(room - len(b), room - half)
-            a, b = a[:kept], b[: room - min(len(a), kept)]
-        left, right = self.first + a + middle, b + self.last
+        a, b = self._shortened(a, b)
+        left, right = self.first + a + self._middle, b + self.last
         return _Pair(left + right, [0] * len(left) + [1] * len(right), len(a) + len(b) < whole)
+
+    def _shortened(self, a: list[Any], b: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Return what of a pair there is room for; the longer is cut first."""
+        if self.longest is None:
+            return a, b
+        room = max(2, self.longest - len(self.first) - len(self._middle) - len(self.last))
+        half = room // 2
+        kept = len(a) if len(a) <= half else max(room - len(b), room - half)
+        return a[:kept], b[: room - min(len(a), kept)]
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer into a folder."""

@@ -73,7 +73,7 @@ class Classify(SequenceRecipe):
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the classes in the loss; balanced makes each count the same."""
     vectors: str | None = None
-    """A text file of word vectors (word2vec or GloVe) that a network starts from."""
+    """A file of word vectors (word2vec, text or binary, or GloVe) that a network starts from."""
     from_run: str | None = None
     """Start from the weights and the tokenizer of another run (also spelled --from)."""
     freeze: Literal["none", "trunk"] = "none"

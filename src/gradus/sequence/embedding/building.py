@@ -11,6 +11,7 @@ from gradus.data.sources import TensorSource
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
+from gradus.engine.validated import RARELY
 from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, MaxTime
 from gradus.errors import GradusError
 from gradus.optim.schedules import make as make_schedule
@@ -21,7 +22,6 @@ from gradus.sequence.embedding.sampling import Noise, keep_chances
 from gradus.sequence.embedding.stretches import Stretches
 from gradus.sequence.embedding.threads import one_thread
 from gradus.sequence.embedding.vocabulary import Vocabulary, numbered, tokens_of
-from gradus.sequence.recipe import RARELY
 
 __all__ = ["Facts", "build", "measure"]
 
