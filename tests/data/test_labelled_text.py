@@ -194,7 +194,7 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     refused("binary file|no text", made("b.csv", b"text,label\n\0\1\2,x\n"))
     refused("is empty", made("empty.csv", ""))
     refused("has no columns", made("plain.txt", "one text\nanother\n"))
-    refused("only 1 different texts of class 'y', too few to divide into 3 parts",
+    refused(r"too few texts of class 'y' \(1 different\) to divide into 3 parts",
             made("few.csv", "text,label\nodd,y\nodd,y\n" + "".join(f"text {i},x\n" for i in range(9))))  # fmt: skip
     (tmp_path / "folder" / "only").mkdir(parents=True)
     made("folder/only/a.txt", "hello")

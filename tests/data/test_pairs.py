@@ -88,7 +88,7 @@ def test_fields_are_found_by_name_or_by_place():
         ("x.jsonl", '{"a": "1", "b": "2"}\n{"a"\n', "x.jsonl, line 2 is not JSON"),
         ("x.tsv", " \n", "x.tsv is empty"),
         ("x.tsv", "a\0b\tc", "is a binary file"),
-        ("x.tsv", "a\tb\na\tc\n", "too few to divide"),
+        ("x.tsv", "a\tb\na\tc\n", r"too few sources \(1 different\) to divide"),
         ("x.jsonl", '{"a": "1"}\n{"b": "2"}\n', "no pair with text on both sides"),
     ],
 )

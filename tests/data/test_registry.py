@@ -272,7 +272,7 @@ def test_wrong_folders_are_told(photos: Photos) -> None:
     with pytest.raises(GradusError, match="only the class 'a': classification needs at least two"):
         load_images(str(root))
     photos({"b": 2})
-    with pytest.raises(GradusError, match=r"class 'b' has too few images \(2 different\)"):
+    with pytest.raises(GradusError, match=r"too few images of class 'b' \(2 different\) to divide into 3 parts"):
         load_images(str(root))
     (root / "c").mkdir()
     with pytest.raises(GradusError, match=r"class folder .*c holds no images"):

@@ -87,7 +87,7 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
         load_tagged("python-role")
     with pytest.raises(GradusError, match="one tag only"):
         load_tagged(str(write(tmp_path / "a.conll", "\n".join(f"w{i} X\n" for i in range(20)))))
-    with pytest.raises(GradusError, match="too few to be divided"):
+    with pytest.raises(GradusError, match=r"too few sentences \(1 different\) to divide into 3 parts"):
         load_tagged(str(write(tmp_path / "b.conll", "a X\nb Y\n")))
     (tmp_path / "empty").mkdir()
     with pytest.raises(GradusError, match="no file called train"):

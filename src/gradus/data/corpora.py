@@ -228,7 +228,7 @@ def divided(found: NamedCorpus, shares: dict[str, float], seed: int) -> dict[str
     marks = [document.mark for document in found.documents]
     fewest = max((1 / share for share in shares.values() if share > 0), default=0)
     if found.test_share is None and len(set(marks)) > fewest:
-        rows = divide(torch.zeros(len(whole), dtype=torch.int64), marks, shares, seed, ("text",))
+        rows = divide(torch.zeros(len(whole), dtype=torch.int64), marks, shares, seed, noun="documents")
         return {part: [whole[i] for i in rows[part].tolist()] for part in ("train", "val", "test")}
     test = shares["test"] if found.test_share is None else found.test_share
     parts: dict[str, list[Span]] = {"train": [], "val": [], "test": []}

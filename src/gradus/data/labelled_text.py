@@ -23,7 +23,7 @@ from gradus import canon
 from gradus.data.download import digest
 from gradus.data.folder import SPLITS, fingerprint_files
 from gradus.data.labelled_text_sets import NamedTexts
-from gradus.data.splits import divide, hold_out, thin
+from gradus.data.splits import partition
 from gradus.data.text_files import read_lines, read_records, read_text, text_files
 from gradus.errors import GradusError, nearest
 
@@ -132,19 +132,15 @@ def load_labelled(
     Raises:
         GradusError: if there is no such data or column, or it cannot be used, naming what is wrong and what to do.
     """
-    if limit is not None and limit < 1:
-        raise GradusError(f"a limit of {limit} leaves no texts: give a positive number or leave it out")
     found = _opened(data, text, target, pair, data_dir)
     named = found.named
     labels = torch.tensor(named.labels, dtype=torch.int64)
     contents = _contents(named)
     fixed = {part: torch.tensor(rows, dtype=torch.int64) for part, rows in named.parts.items()}
-    if folds is not None:
-        fixed = _folded(labels, contents, fixed, folds, fold, seed)
-    shares = {"val": val_fraction, "test": test_fraction}
-    parts = _completed(labels, contents, fixed, {p: s for p, s in shares.items() if p not in fixed}, seed, named)
-    if limit is not None:
-        parts = {part: thin(labels, rows, limit, seed) for part, rows in parts.items()}
+    parts = partition(
+        labels, lambda rows: [contents[i] for i in rows.tolist()], fixed, {"val": val_fraction, "test": test_fraction},
+        seed=seed, folds=folds, fold=fold, limit=limit, classes=named.classes, noun="texts",
+    )  # fmt: skip
     whole = TextSet(named.texts, labels, named.pairs)
     train, val, test = (whole.take(parts[part]) for part in ("train", "val", "test"))
     return TextSplits(train, val, test, named.classes, data, named.fingerprint, found.notes, found.columns)
@@ -321,36 +317,3 @@ def _contents(named: NamedTexts) -> list[str]:
     """Return what decides whether rows are the same text: their words, whatever stands between them."""
     pairs = named.pairs or [""] * len(named.texts)
     return ["\0".join((" ".join(a.split()), " ".join(b.split()))) for a, b in zip(named.texts, pairs, strict=True)]
-
-
-def _folded(
-    labels: Int64[Tensor, " count"], contents: Sequence[str], fixed: dict[str, Rows], folds: int, fold: int, seed: int
-) -> dict[str, Rows]:
-    """Return train and test for one fold of cross-validation; a fixed test set is left alone."""
-    pool = torch.cat([rows for part, rows in fixed.items() if part != "test"])
-    rest, held = hold_out(labels[pool], [contents[i] for i in pool.tolist()], folds, fold, seed)
-    return {"train": pool[rest], "test": pool[held]}
-
-
-def _completed(
-    labels: Int64[Tensor, " count"],
-    contents: Sequence[str],
-    fixed: dict[str, Rows],
-    lacking: dict[str, float],
-    seed: int,
-    named: NamedTexts,
-) -> dict[str, Rows]:
-    """Return train, val and test: those that the data fixes, the others taken out of train."""
-    train = fixed["train"]
-    own = [contents[i] for i in train.tolist()]
-    wanted = sum(share > 0 for share in lacking.values())
-    first = dict(zip(reversed(own), reversed(labels[train].tolist()), strict=True))  # as `divide` has it
-    different = Counter(first.values())
-    for label, name in enumerate(named.classes):
-        if wanted and different[label] <= wanted:
-            raise GradusError(
-                f"there are only {different[label]} different texts of class {name!r}, too few to divide into "
-                f"{wanted + 1} parts: add some, or set --val-fraction or --test-fraction to 0"
-            )
-    found = divide(labels[train], own, lacking, seed, named.classes)
-    return {**fixed, **{part: train[rows] for part, rows in found.items()}}

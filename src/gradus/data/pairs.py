@@ -17,7 +17,7 @@ from torch import Tensor
 from gradus import canon
 from gradus.data.download import digest
 from gradus.data.pair_sets import NamedPairs, Pairs
-from gradus.data.splits import divide, hold_out, thin
+from gradus.data.splits import partition
 from gradus.data.table_reading import RawTable, read_csv
 from gradus.data.text_files import RECORDS, read_lines, read_records
 from gradus.errors import GradusError, nearest
@@ -92,20 +92,21 @@ def load_pairs(
     Raises:
         GradusError: if there is no such data, or its two sides do not fit, naming the first bad line.
     """
-    if limit is not None and limit < 1:
-        raise GradusError(f"a limit of {limit} leaves no pairs: give a positive number or leave it out")
     found = _opened(data, target, (source_field, target_field), data_dir)
-    parts = {name: _whole(pairs) for name, pairs in found.parts.items()}
-    gone = sum(map(len, found.parts.values())) - sum(map(len, parts.values()))
+    kept = {name: _whole(pairs) for name, pairs in found.parts.items()}
+    gone = sum(map(len, found.parts.values())) - sum(map(len, kept.values()))
     notes = (f"{gone:,} pairs with an empty side left out",) if gone else ()
-    if not len(parts["train"]):
+    if not len(kept["train"]):
         raise GradusError(f"{data} has no pair with text on both sides: name other files")
-    parts = _divided(parts, {"val": val_fraction, "test": test_fraction}, seed, folds, fold)
-    if limit is not None:
-        parts = {name: _thinned(pairs, limit, seed) for name, pairs in parts.items()}
-    return PairSplits(
-        parts["train"], parts["val"], parts["test"], data, found.fingerprint, found.tokenizer, notes
+    sources = [source for pairs in kept.values() for source in pairs.sources]
+    everything = Pairs(sources, [aim for pairs in kept.values() for aim in pairs.targets])
+    fixed = dict(zip(kept, torch.arange(len(sources)).split([len(pairs) for pairs in kept.values()]), strict=True))
+    parts = partition(
+        torch.zeros(len(sources), dtype=torch.int64), lambda rows: [sources[i] for i in rows.tolist()], fixed,
+        {"val": val_fraction, "test": test_fraction}, seed=seed, folds=folds, fold=fold, limit=limit, noun="sources",
     )  # fmt: skip
+    train, val, test = (everything.take(parts[part].tolist()) for part in ("train", "val", "test"))
+    return PairSplits(train, val, test, data, found.fingerprint, found.tokenizer, notes)
 
 
 def _opened(
@@ -210,32 +211,3 @@ def _stripped(texts: Sequence[str]) -> list[str]:
 def _whole(pairs: Pairs) -> Pairs:
     """Return the pairs with text on both sides."""
     return pairs.take([i for i in range(len(pairs)) if pairs.sources[i] and pairs.targets[i]])
-
-
-def _divided(
-    parts: dict[str, Pairs], shares: dict[str, float], seed: int, folds: int | None, fold: int
-) -> dict[str, Pairs]:
-    """Return train, val and test: those that the data fixes, the others taken out of train by seed."""
-    if folds is not None:
-        pool = parts["train"]
-        rest, held = hold_out(_alike(pool), pool.sources, folds, fold, seed)
-        parts = {**parts, "train": pool.take(rest.tolist()), "test": pool.take(held.tolist())}
-    train = parts["train"]
-    lacking = {part: share for part, share in shares.items() if part not in parts}
-    if len(set(train.sources)) <= sum(share > 0 for share in lacking.values()):
-        raise GradusError(
-            f"there are only {len(set(train.sources))} different sources, too few to divide: add some, or set "
-            "--val-fraction or --test-fraction to 0"
-        )
-    found = divide(_alike(train), train.sources, lacking, seed, ("pairs",))
-    return {**parts, **{part: train.take(rows.tolist()) for part, rows in found.items()}}
-
-
-def _alike(pairs: Pairs) -> Rows:
-    return torch.zeros(len(pairs), dtype=torch.int64)
-
-
-def _thinned(pairs: Pairs, limit: int, seed: int) -> Pairs:
-    if not len(pairs):
-        return pairs
-    return pairs.take(thin(_alike(pairs), torch.arange(len(pairs)), limit, seed).tolist())

@@ -15,7 +15,7 @@ from gradus.data.decode import sides
 from gradus.data.download import Progress
 from gradus.data.folder import Listing, fingerprint_files, group_equal, list_folder
 from gradus.data.images import ImageSet, ImageSplits
-from gradus.data.splits import divide, hold_out, thin
+from gradus.data.splits import partition
 from gradus.errors import GradusError, nearest
 
 __all__ = ["is_registered", "load_images", "open_data"]
@@ -63,12 +63,12 @@ def load_images(
     Raises:
         GradusError: if there is no such data, or it cannot be used, naming what is wrong and what to do.
     """
-    _check(image_size, channels, limit)
+    _check(image_size, channels)
     found = open_data(data, data_dir, progress)
-    fixed = found.parts if folds is None else _folded(found, folds, fold, seed)
-    parts = _completed(found, fixed, {"val": val_fraction, "test": test_fraction}, seed)
-    if limit is not None:
-        parts = {part: thin(found.labels, rows, limit, seed) for part, rows in parts.items()}
+    parts = partition(
+        found.labels, lambda rows: _contents(found, rows), found.parts, {"val": val_fraction, "test": test_fraction},
+        seed=seed, folds=folds, fold=fold, limit=limit, classes=found.classes, noun="images",
+    )  # fmt: skip
     sets = _sets(found, parts, image_size, channels)
     mark = found.fingerprint if isinstance(found, Original) else fingerprint_files(found.root, found.paths)
     return ImageSplits(sets["train"], sets["val"], sets["test"], data, found.classes, mark)
@@ -93,30 +93,11 @@ def _looks_like_a_path(data: str) -> bool:
     return data.startswith((".", "~")) or os.sep in data
 
 
-def _check(image_size: int | tuple[int, int] | None, channels: int | None, limit: int | None) -> None:
+def _check(image_size: int | tuple[int, int] | None, channels: int | None) -> None:
     if channels not in (None, 1, 3):
         raise GradusError(f"images with {channels} channels are not supported: ask for 1 (grey) or 3 (colour)")
     if image_size is not None and min(sides(image_size)) < 1:
         raise GradusError(f"image size {image_size} is not positive: give the side in pixels")
-    if limit is not None and limit < 1:
-        raise GradusError(f"a limit of {limit} leaves no images: give a positive number or leave it out")
-
-
-def _folded(found: Original | Listing, folds: int, fold: int, seed: int) -> Parts:
-    """Return train and test for one fold of cross-validation; a fixed test set is left alone."""
-    pool = torch.cat([rows for part, rows in found.parts.items() if part != "test"])
-    rest, held = hold_out(found.labels[pool], _contents(found, pool), folds, fold, seed)
-    return {"train": pool[rest], "test": pool[held]}
-
-
-def _completed(found: Original | Listing, fixed: Parts, fractions: dict[str, float], seed: int) -> Parts:
-    lacking = {part: share for part, share in fractions.items() if part not in fixed}
-    train = fixed["train"]
-    contents: list[Hashable] = list(range(len(train)))
-    if any(lacking.values()):
-        contents = _contents(found, train)
-    divided = divide(found.labels[train], contents, lacking, seed, found.classes)
-    return {**fixed, **{part: train[rows] for part, rows in divided.items()}}
 
 
 def _contents(found: Original | Listing, rows: Int64[Tensor, " part"]) -> list[Hashable]:

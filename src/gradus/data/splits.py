@@ -1,13 +1,13 @@
-"""Train, val and test by seed: every class in proportion, equal images on one side.
+"""Train, val and test by seed: every class in proportion, equal examples on one side.
 
-Images with the same content form a group that is never divided, so that no image of val or test was seen in training.
+Rows with the same content form a group that is never divided, so that nothing of val or test was seen in training.
 In each class the groups are shuffled by the seed, small ones first, and fill the parts asked for up to
-max(1, round(f·n)) images of its n; the rest is train. The result depends on the order of the rows, the seed and the
+max(1, round(f·n)) rows of its n; the rest is train. The result depends on the order of the rows, the seed and the
 equality of contents, on nothing else.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from jaxtyping import Int64
@@ -16,7 +16,55 @@ from torch import Tensor
 from gradus.data.draws import generator
 from gradus.errors import GradusError
 
-__all__ = ["divide", "folds_of", "hold_out", "thin"]
+__all__ = ["divide", "folds_of", "hold_out", "partition", "thin"]
+
+Rows = Int64[Tensor, "_"]
+
+
+def partition(
+    labels: Int64[Tensor, " count"],
+    contents: Callable[[Rows], Sequence[Hashable]],
+    fixed: Mapping[str, Rows],
+    fractions: Mapping[str, float],
+    *,
+    seed: int,
+    folds: int | None = None,
+    fold: int = 0,
+    limit: int | None = None,
+    classes: Sequence[str] = ("",),
+    noun: str = "examples",
+) -> dict[str, Rows]:
+    """Return rows of train, val and test: those that the data fixes, the others taken out of train.
+
+    Args:
+        labels: class of each row.
+        contents: what rows are compared by; equal ones stay together.
+        fixed: rows of the parts that the data fixes, train among them.
+        fractions: share of the rows for val and test, where the data does not fix them.
+        seed: of the division.
+        folds: for cross-validation: of all rows outside a fixed test set, one of this many parts becomes test.
+        fold: which part.
+        limit: the most rows of each part, the classes in proportion; None for all.
+        classes: their names, for errors.
+        noun: what rows are, for errors.
+
+    Raises:
+        GradusError: if nothing is left to train on, or a class has too few rows.
+    """
+    if limit is not None and limit < 1:
+        raise GradusError(f"a limit of {limit} leaves no {noun}: give a positive number or leave it out")
+    parts = dict(fixed)
+    if folds is not None:
+        pool = torch.cat([rows for part, rows in fixed.items() if part != "test"])
+        rest, held = hold_out(labels[pool], contents(pool), folds, fold, seed)
+        parts = {"train": pool[rest], "test": pool[held]}
+    train, lacking = parts["train"], {part: share for part, share in fractions.items() if part not in parts}
+    own = contents(train) if any(lacking.values()) else list(range(len(train)))
+    found = divide(labels[train], own, lacking, seed, classes, noun)
+    parts |= {part: train[rows] for part, rows in found.items()}
+    if limit is not None:
+        parts = {part: thin(labels, rows, limit, seed) for part, rows in parts.items()}
+    return {part: parts[part] for part in ("train", "val", "test")}
 
 
 def divide(
@@ -24,7 +72,8 @@ def divide(
     contents: Sequence[Hashable],
     fractions: Mapping[str, float],
     seed: int,
-    classes: Sequence[str],
+    classes: Sequence[str] = ("",),
+    noun: str = "examples",
 ) -> dict[str, Int64[Tensor, " part"]]:
     """Return rows of `train` and of every part named in `fractions`, sorted.
 
@@ -34,9 +83,10 @@ def divide(
         fractions: share of the rows that each part gets; 0 for an empty part.
         seed: of the shuffling.
         classes: names of the classes, for errors.
+        noun: what rows are, for errors.
 
     Raises:
-        GradusError: if the fractions leave nothing to train on, or a class has too few images.
+        GradusError: if the fractions leave nothing to train on, or a class has too few rows.
     """
     if any(not 0 <= share < 1 for share in fractions.values()) or sum(fractions.values()) >= 1:
         shown = ", ".join(f"{part} {share:g}" for part, share in fractions.items())
@@ -45,9 +95,10 @@ def divide(
     parts: dict[str, list[int]] = {"train": [], **{part: [] for part in fractions}}
     for label, groups in sorted(_groups(labels.tolist(), contents).items()):
         if len(groups) <= len(wanted):
+            whose = f" of class {classes[label]!r}" if len(classes) > 1 else ""
             raise GradusError(
-                f"class {classes[label]!r} has too few images ({len(groups)} different) to be split into train, "
-                f"{' and '.join(wanted)}: add images, or give the splits folders of their own"
+                f"there are too few {noun}{whose} ({len(groups)} different) to divide into {len(wanted) + 1} parts: "
+                "add some, bring the parts divided, or set --val-fraction or --test-fraction to 0"
             )
         for part, rows in _dealt(groups, wanted, seed, label).items():
             parts[part] += rows

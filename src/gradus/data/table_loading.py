@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gradus import canon
 from gradus.data.download import digest
-from gradus.data.splits import divide, hold_out, thin
+from gradus.data.splits import partition
 from gradus.data.table import Table, TableSplits, schema_of
 from gradus.data.table_columns import MISSING
 from gradus.data.table_reading import RawTable, read_csv
@@ -75,8 +75,12 @@ def load_table(
     )
     table = Table(schema, schema.values(raw), schema.targets(raw), torch.arange(len(raw)))
     labels = table.target if schema.classes else torch.zeros(len(table), dtype=torch.int64)
-    parts = _divided(table, labels, parts, {"val": val_fraction, "test": test_fraction}, seed, folds, fold)
-    parts = _thinned(parts, labels, limit, seed)
+    marks = torch.cat([table.values, table.target.double()[:, None]], 1).numpy()
+    parts = partition(
+        labels, lambda rows: [marks[i].tobytes() for i in rows.tolist()], parts,
+        {"val": val_fraction, "test": test_fraction}, seed=seed, folds=folds, fold=fold, limit=limit,
+        classes=schema.classes or (target,), noun="rows",
+    )  # fmt: skip
     mark = hashlib.sha256(f"{found.fingerprint}/{target}/{sorted(left_out)}/{sorted(categorical)}".encode())
     return TableSplits(table, parts, data, mark.hexdigest(), (*notes, *more))
 
@@ -133,51 +137,3 @@ def _with_target(found: NamedTable, target: str) -> tuple[RawTable, dict[str, Ro
         return raw, parts, notes
     lines: Sequence[int] = [raw.lines[i] for i in keep] if raw.lines else ()
     return RawTable(raw.name, raw.names, [raw.rows[i] for i in keep], lines, raw.header), parts, notes
-
-
-def _divided(
-    table: Table,
-    labels: Int64[Tensor, " rows"],
-    fixed: dict[str, Rows],
-    shares: dict[str, float],
-    seed: int,
-    folds: int | None,
-    fold: int,
-) -> dict[str, Rows]:
-    """Return train, val and test: those that the data fixes, the others taken out of train by seed."""
-    marks = torch.cat([table.values, table.target.double()[:, None]], 1).numpy()
-    contents = [row.tobytes() for row in marks]
-    if folds is not None:
-        pool = fixed["train"]
-        rest, held = hold_out(labels[pool], [contents[i] for i in pool.tolist()], folds, fold, seed)
-        fixed = {"train": pool[rest], "test": pool[held]}
-    lacking = {part: share for part, share in shares.items() if part not in fixed}
-    train = fixed["train"]
-    own = [contents[i] for i in train.tolist()]
-    classes = table.schema.classes or (table.schema.target,)
-    _require_enough(labels[train], own, sum(share > 0 for share in lacking.values()), table)
-    found = divide(labels[train], own, lacking, seed, classes)
-    return {**fixed, **{part: train[rows] for part, rows in found.items()}}
-
-
-def _thinned(parts: dict[str, Rows], labels: Int64[Tensor, " rows"], limit: int | None, seed: int) -> dict[str, Rows]:
-    """Return at most `limit` rows of each part."""
-    if limit is None:
-        return parts
-    if limit < 1:
-        raise GradusError(f"a limit of {limit} leaves no rows: give a positive number or leave it out")
-    return {part: thin(labels, rows, limit, seed) for part, rows in parts.items()}
-
-
-def _require_enough(labels: Int64[Tensor, " rows"], contents: Sequence[bytes], parts: int, table: Table) -> None:
-    """Require different rows of every class for train and for each part that is taken out of it."""
-    counts = [0] * (len(table.schema.classes) or 1)
-    for content, label in dict(zip(contents, labels.tolist(), strict=True)).items():
-        counts[label] += bool(content)
-    for label, count in enumerate(counts):
-        if 0 < count <= parts or (count == 0 and not table.schema.classes):
-            whose = f" of class {table.schema.classes[label]!r}" if table.schema.classes else ""
-            raise GradusError(
-                f"there are only {count} different rows{whose}, too few to divide into {parts + 1} parts: add some, "
-                "or set --val-fraction or --test-fraction to 0"
-            )

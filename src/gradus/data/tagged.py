@@ -12,18 +12,15 @@ Equal sentences stay on one side of a division.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from gradus import canon
-from gradus.data.draws import generator
 from gradus.data.folder import SPLITS
-from gradus.data.splits import divide, hold_out
+from gradus.data.splits import partition
 from gradus.data.tagged_sets import NamedTags
 from gradus.data.text_files import read_lines, suffix_of
 from gradus.errors import GradusError, nearest
@@ -113,14 +110,10 @@ def load_tagged(
     sentences = [(list(tokens), list(tags)) for tokens, tags in named.sentences]
     contents = [tuple(tokens) for tokens, _ in sentences]
     fixed = {part: torch.tensor(rows, dtype=torch.int64) for part, rows in named.parts.items()}
-    if folds is not None:
-        pool = torch.cat([rows for part, rows in fixed.items() if part != "test"])
-        rest, held = hold_out(torch.zeros_like(pool), [contents[i] for i in pool.tolist()], folds, fold, seed)
-        fixed = {"train": pool[rest], "test": pool[held]}
-    wanted = {p: share for p, share in (("val", val_fraction), ("test", test_fraction)) if p not in fixed}
-    parts = _divided(fixed, contents, wanted, seed, data)
-    if limit is not None:
-        parts = {p: _fewer(rows, limit, seed) for p, rows in parts.items()}
+    parts = partition(
+        torch.zeros(len(sentences), dtype=torch.int64), lambda rows: [contents[i] for i in rows.tolist()], fixed,
+        {"val": val_fraction, "test": test_fraction}, seed=seed, folds=folds, fold=fold, limit=limit, noun="sentences",
+    )  # fmt: skip
     sets = {p: [sentences[i] for i in rows.tolist()] for p, rows in parts.items()}
     known = {tag for _, tags in sets["train"] for tag in tags}
     for part in ("val", "test"):
@@ -243,21 +236,3 @@ def _opened(data: str, data_dir: str | Path | None) -> NamedTags:
 
 def _part(file: Path) -> bool:
     return file.is_file() and file.name.split(".")[0].lower() in PARTS
-
-
-def _divided(
-    fixed: Mapping[str, Tensor], contents: Sequence[tuple[str, ...]], wanted: Mapping[str, float], seed: int, data: str
-) -> dict[str, Int64[Tensor, " part"]]:
-    """Return the rows of train, val and test, what is missing taken out of train."""
-    rows = fixed["train"]
-    own = [contents[i] for i in rows.tolist()]
-    if len(set(own)) < 1 + sum(share > 0 for share in wanted.values()):
-        raise GradusError(f"{data} has {len(set(own))} different sentences, too few to be divided: add some")
-    found = divide(torch.zeros(len(rows), dtype=torch.int64), own, wanted, seed, ["sentences"])
-    parts = {**fixed, **{part: rows[places] for part, places in found.items()}}
-    return {part: parts[part] for part in ("train", "val", "test")}
-
-
-def _fewer(rows: Tensor, limit: int, seed: int) -> Tensor:
-    """Return at most `limit` rows, drawn by seed, in order."""
-    return rows[torch.randperm(len(rows), generator=generator(seed, "limit"))[:limit].sort().values]

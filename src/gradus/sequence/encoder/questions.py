@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from gradus.data.splits import divide, hold_out
+from gradus.data.splits import partition
 from gradus.data.text_files import read_records
 from gradus.errors import GradusError, nearest
 
@@ -138,17 +138,12 @@ def load_questions(
         raise GradusError(
             f"{data} has {len(set(contexts))} different contexts, too few to divide: bring more questions"
         )
-    labels = torch.zeros(len(questions), dtype=torch.int64)
-    rows = torch.arange(len(questions))
-    shares = {"val": val_fraction, "test": test_fraction}
-    parts = {}
-    if folds is not None:
-        rows, parts["test"] = hold_out(labels, contexts, folds, fold, seed)
-        del shares["test"]
-    own = [contexts[i] for i in rows.tolist()]
-    divided = divide(labels[rows], own, shares, seed, ("question",))
-    parts = {**parts, **{name: rows[found] for name, found in divided.items()}}
-    chosen = {name: [questions[i] for i in parts[name].tolist()][:limit] for name in ("train", "val", "test")}
+    parts = partition(
+        torch.zeros(len(questions), dtype=torch.int64), lambda rows: [contexts[i] for i in rows.tolist()],
+        {"train": torch.arange(len(questions))}, {"val": val_fraction, "test": test_fraction}, seed=seed, folds=folds,
+        fold=fold, limit=limit, noun="contexts",
+    )  # fmt: skip
+    chosen = {name: [questions[i] for i in parts[name].tolist()] for name in ("train", "val", "test")}
     mark = hashlib.sha256("\0".join("\0".join(map(str, q)) for q in questions).encode("utf-8", "surrogatepass"))
     return QuestionSplits(**chosen, fingerprint=mark.hexdigest())
 
