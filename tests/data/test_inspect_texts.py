@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gradus.app.inspecting import kind_of
 from gradus.data.inspect_texts import Spread, look_at_corpus, look_at_labelled, look_at_pairs, look_at_tagged
+from gradus.data.kinds import kind_of
 from gradus.errors import GradusError
 
 GOOD = ["a fine film", "what a great story", "this is well played", "one of the best of all", "very good and fine"]

@@ -102,6 +102,12 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         Candidate("resnet20, 64 pixels", {**GENTLE, "model": "resnet20", "image_size": 64, "lr": 0.003}, (10, 60), 2.0),
         Candidate("resnet18", {**MIRRORED, "model": "resnet18", "lr": 0.001}, (10, 60), 3.0),
     ),
+    "labelled texts": (
+        Candidate("tf-idf", {"model": "tfidf"}, (5, 30)),
+        Candidate("tf-idf, pairs of words", {"model": "tfidf", "ngrams": "1,2"}, (5, 30)),
+        Candidate("convolution", {"model": "cnn"}, (3, 12), 2.0),
+        Candidate("lstm", {"model": "lstm"}, (3, 8), 3.0),
+    ),
     "a table with classes": (
         Candidate("softmax", {"model": "softmax"}),
         Candidate("tree", {"model": "tree"}),
@@ -118,28 +124,39 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
 }
 
 
+# What else data may be, and what is trained on it.
+ELSEWHERE = {
+    "corpus": "sequence/language-model", "pairs": "sequence/translate", "tags": "sequence/tag",
+    "series": "sequence/forecast",
+}  # fmt: skip
+
+
 def task_of(data: str, target: str | None = None, data_dir: str | None = None) -> Task:
-    """Return what data asks for: classes of images, classes of rows, or numbers of rows.
+    """Return what data asks for: classes of images, of texts or of rows, or numbers of rows.
 
     Args:
-        data: a registered data set or table, a folder of images or a CSV file.
-        target: the column of a table to predict; its own, or the last one, when left out.
+        data: a registered set of one of these, a folder of images or texts by class, or a file with columns.
+        target: the column to predict; its own, or the last one, when left out.
         data_dir: where registered data is looked for.
 
     Raises:
         GradusError: if there is no such data, or it cannot be used.
     """
-    from gradus.data.registry import is_registered
+    from gradus.data.kinds import kind_of
 
-    path, name = Path(data).expanduser(), data.replace("_", "-").lower()
-    if is_registered(data) or (name not in canon.names("table") and path.is_dir()):
+    kind = kind_of(data, target)
+    if kind == "images":
         if target is not None:
             raise GradusError(f"--target names a column of a table, and {data!r} holds images: leave it out")
         return _images(data, data_dir)
-    if name in canon.names("table") or path.is_file():
+    if kind == "texts":
+        return _texts(data, target, data_dir)
+    if kind == "table":
         return _table(data, target, data_dir)
-    known = [*canon.names("dataset"), *canon.names("table")]
-    raise GradusError(f"there is no data set, folder of images or CSV file {data!r}{nearest(data, known)}")
+    recipe = ELSEWHERE[kind]
+    raise GradusError(
+        f"--auto chooses among methods for images, tables and labelled texts: train {recipe} --data {data}"
+    )
 
 
 def _images(data: str, data_dir: str | None) -> Task:
@@ -154,6 +171,16 @@ def _images(data: str, data_dir: str | None) -> Task:
     note = f"{kind} ({size} pixels) in {len(train.classes)} classes"
     options = {"data": data, "data_dir": data_dir}
     return Task(kind, "vision/classify", options, "val/accuracy", 1, note, len(train))
+
+
+def _texts(data: str, target: str | None, data_dir: str | None) -> Task:
+    from gradus.data.labelled_text import load_labelled
+
+    splits = load_labelled(data, target=target, data_dir=data_dir)
+    column = f" in column {splits.columns[0]!r}" if splits.columns else ""
+    note = f"texts{column}, each in one of {len(splits.classes)} classes"
+    options = {"data": data, "target": target, "data_dir": data_dir}
+    return Task("labelled texts", "sequence/classify", options, "val/accuracy", 1, note, len(splits.train))
 
 
 def _table(data: str, target: str | None, data_dir: str | None) -> Task:

@@ -3,22 +3,12 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-from gradus import canon
 from gradus.app.verb import Answer, Verb
 from gradus.errors import GradusError, nearest
 
-__all__ = ["Inspect", "kind_of"]
-
-# What data may be, and the registry kind of its sets; a name that two kinds know is of the first.
-KINDS = {
-    "images": "dataset", "table": "table", "corpus": "corpus", "texts": "text-set", "pairs": "pair-set",
-    "tags": "tag-set", "series": "series",
-}  # fmt: skip
-WORDY = 6  # words that a field has on average, above which it is a text
-ROWS = 200  # that are looked at to see what a file holds
+__all__ = ["Inspect"]
 
 
 @dataclass(kw_only=True)
@@ -40,6 +30,8 @@ class Inspect(Verb):
 
     def __call__(self) -> Answer:
         """Read everything and say what is there and what is wrong."""
+        from gradus.data.kinds import KINDS, kind_of
+
         if self.kind is not None and self.kind not in KINDS:
             raise GradusError(f"--kind: there is no {self.kind!r}{nearest(self.kind, KINDS)}")
         kind = self.kind or kind_of(self.data, self.target)
@@ -101,112 +93,6 @@ class Inspect(Verb):
             raise GradusError(f"--target: {self.data!r} is read as {kind}, which has none; leave it out")
         found = LOOKS[kind](self.data, data_dir=self.data_dir, **given)
         return found.to_json(), _of_text(found)
-
-
-def kind_of(data: str, target: str | None = None) -> str:
-    """Return what data is: a name is what it is registered as, a folder or a file is looked into.
-
-    Args:
-        data: a registered name, or a path; a name wins, `./name` is always a path.
-        target: a column, or of pairs the file of the other side.
-
-    Raises:
-        GradusError: if there is no such data.
-    """
-    path, name = Path(data).expanduser(), data.replace("_", "-").lower()
-    if not data.startswith((".", "~")):
-        for kind, registered in KINDS.items():
-            if name in {known.replace("_", "-") for known in canon.names(registered)}:
-                return kind
-    if path.is_dir():
-        return _kind_of_folder(path)
-    if path.is_file():
-        return _kind_of_file(path, target)
-    if data.startswith((".", "~")) or "/" in data:
-        raise GradusError(f"{data} does not exist: name a file, a folder or a registered set (`gradus list`)")
-    known = [name for registered in KINDS.values() for name in canon.names(registered)]
-    raise GradusError(f"there is no data set, file or folder {data!r}{nearest(data, known)}")
-
-
-def _kind_of_folder(path: Path) -> str:
-    """Return what a folder holds: the more frequent of images and texts, and whether texts lie by class."""
-    from gradus.data.decode import EXTENSIONS
-    from gradus.data.folder import SPLITS
-    from gradus.data.tagged import TAGGED
-    from gradus.data.text_files import TEXTS, suffix_of
-
-    endings = [suffix_of(file) for file in path.rglob("*") if file.is_file()]
-    if sum(ending in TAGGED for ending in endings) > 0:
-        return "tags"
-    texts = sum(ending in TEXTS for ending in endings)
-    if not texts or sum(ending in EXTENSIONS for ending in endings) > texts:
-        return "images"
-    folders = [file.name.lower() for file in path.iterdir() if file.is_dir() and not file.name.startswith(".")]
-    flat = any(suffix_of(file) in TEXTS for file in path.iterdir() if file.is_file())
-    by_class = not flat and (len(folders) > 1 or any(name in SPLITS for name in folders))
-    return "texts" if by_class else "corpus"
-
-
-def _kind_of_file(path: Path, target: str | None) -> str:
-    """Return what a file holds, by its ending, and by its fields where it has some."""
-    from gradus.data.tagged import TAGGED
-    from gradus.data.text_files import RECORDS, read_records, suffix_of
-
-    ending = suffix_of(path)
-    if ending in TAGGED:
-        return "tags"
-    if target is not None and Path(target).expanduser().is_file():
-        return "pairs"
-    if ending in (".jsonl", ".ndjson") and _first_fields(path) >= {"tokens", "tags"}:
-        return "tags"
-    if ending not in RECORDS:
-        return "corpus" if _holds_prose(path) else "table"
-    records = read_records(path)[:ROWS]
-    return _kind_of_records(records, target) if records else "table"
-
-
-def _first_fields(path: Path) -> set[str]:
-    """Return the names of a JSON file's first object."""
-    import json
-
-    from gradus.data.text_files import read_lines
-
-    first = next((line for line in read_lines(path) if line.strip()), "{}")
-    try:
-        return set(json.loads(first))
-    except (ValueError, TypeError):
-        return set()  # what is wrong is told where the file is read
-
-
-def _kind_of_records(records: list[dict[str, str]], target: str | None) -> str:
-    """Return what some records are: pairs, labelled texts, texts alone, or rows of a table."""
-    from gradus.data.labelled_text import LABEL_NAMES, TEXT_NAMES
-
-    names = {name.lower() for name in records[0]}
-    if {"source", "target"} <= names:
-        return "pairs"
-    wordy = [
-        name for name in records[0]
-        if sum(len(record.get(name, "").split()) for record in records) > WORDY * len(records)
-    ]  # fmt: skip
-    called = names & set(TEXT_NAMES)
-    if not wordy and not (called and len(names) <= 2):
-        return "table"
-    labelled = target is not None or names & set(LABEL_NAMES)
-    if not labelled:
-        return "corpus" if called else "table"
-    # Many columns beside one of remarks are a table still.
-    return "texts" if called or len(names) <= 3 else "table"
-
-
-def _holds_prose(path: Path) -> bool:
-    """Return whether a file without a telling name is text rather than rows of values."""
-    from gradus.data.text_files import TEXTS, read_lines, suffix_of
-
-    lines = [line for line in read_lines(path)[:ROWS] if line.strip()]
-    marks = [max((line.count(mark), mark) for mark in ",;\t|") for line in lines]
-    regular = len(lines) > 1 and len(set(marks)) == 1 and marks[0][0] > 0
-    return not regular and (suffix_of(path) in TEXTS or bool(lines))
 
 
 def _of_images(found: Any) -> list[str]:
