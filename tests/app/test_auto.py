@@ -55,6 +55,21 @@ def test_digits_are_learned_within_seconds(cli, tmp_path):
     assert found["metrics"]["test/accuracy"] >= 0.95
 
 
+def test_texts_are_classified_and_other_texts_are_sent_elsewhere(cli, tmp_path):
+    words = {"good": ("merry", "bright", "lovely", "witty"), "bad": ("dull", "stale", "flat", "grim")}
+    rows = [[f"a {word} film about {i} other things", name] for name, own in words.items() for word in own
+            for i in range(12)]  # fmt: skip
+    path = written(tmp_path / "films.csv", rows, ["text", "label"])
+    told = cli("train", "--auto", "--data", path, "--max-time", 12, "--quiet", "--json", "--runs-dir", tmp_path)
+    assert told.code == 0, told.err
+    assert "each in one of 2 classes" in told.json["choice"]["note"]
+    assert cli("evaluate", "auto-1", "--runs-dir", tmp_path, "--json").json["metrics"]["test/accuracy"] >= 0.9
+    (tmp_path / "book.txt").write_text("It was late.\nNobody came, and so he left.\n")
+    told = cli("train", "--auto", "--data", tmp_path / "book.txt", "--runs-dir", tmp_path)
+    assert told.code == 2
+    assert "gradus train sequence/language-model --data" in told.err
+
+
 def test_the_last_column_is_the_target_and_the_note_says_so(chosen, home):
     choice = chosen["choice"]
     assert "'species', the last column" in choice["note"]

@@ -153,9 +153,9 @@ def task_of(data: str, target: str | None = None, data_dir: str | None = None) -
         return _texts(data, target, data_dir)
     if kind == "table":
         return _table(data, target, data_dir)
-    recipe = ELSEWHERE[kind]
     raise GradusError(
-        f"--auto chooses among methods for images, tables and labelled texts: train {recipe} --data {data}"
+        f"--auto chooses among methods for images, tables and labelled texts, and {data!r} is something else: "
+        f"gradus train {ELSEWHERE[kind]} --data {data}"
     )
 
 
