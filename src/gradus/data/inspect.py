@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 
 from gradus.data.classics import Original
 from gradus.data.decode import BROKEN, EXTENSIONS, GREY_MODES, THREADS
+from gradus.data.findings import number, some, unbalanced
 from gradus.data.folder import files_by_class, split_folders
 from gradus.data.registry import is_registered, open_data
 
@@ -33,7 +34,6 @@ __all__ = ["Inspection", "Twins", "inspect"]
 SHOWN = 20
 THUMB = 8
 NEARLY = 6  # greys of 255 by which thumbnails of the same image, saved anew, differ at most
-IMBALANCE = 10
 TINY = 16
 ELONGATED = 4
 
@@ -250,51 +250,32 @@ def _problems(found: Inspection, strays: int) -> Iterable[str]:
     elif len(train) < 2:
         yield "there is only one class: classification needs at least two class folders with images"
     if found.unreadable:
-        files = _number(len(found.unreadable), "file")
-        yield f"{files} cannot be read: repair or remove {_some(list(found.unreadable))}"
+        files = number(len(found.unreadable), "file")
+        yield f"{files} cannot be read: repair or remove {some(list(found.unreadable))}"
     if strays:
-        yield f"{_number(strays, 'image')} lie outside of any class folder and are not used"
+        yield f"{number(strays, 'image')} lie outside of any class folder and are not used"
     for split, counts in found.classes.items():
         if empty := [label for label, count in counts.items() if not count]:
-            yield f"{split} has no readable images of {_some(empty)}"
+            yield f"{split} has no readable images of {some(empty)}"
         if missing := [label for label in train if label not in counts]:
-            yield f"{split} lacks {'classes' if len(missing) > 1 else 'the class'} {_some(missing)}"
+            yield f"{split} lacks {'classes' if len(missing) > 1 else 'the class'} {some(missing)}"
         if unknown := [label for label in counts if label not in train]:
-            yield f"{split} has {_some(unknown)}, unknown to train: add such images there or remove the folder"
-    yield from _balance(train)
+            yield f"{split} has {some(unknown)}, unknown to train: add such images there or remove the folder"
+    yield from unbalanced(train, "images")
     yield from _likeness(found)
     if found.tiny:
-        yield f"{_number(len(found.tiny), 'image')} much smaller than the others: {_some(found.tiny)}"
+        yield f"{number(len(found.tiny), 'image')} much smaller than the others: {some(found.tiny)}"
     if found.elongated:
-        yield f"{_number(len(found.elongated), 'image')} of which a square shows little: {_some(found.elongated)}"
+        yield f"{number(len(found.elongated), 'image')} of which a square shows little: {some(found.elongated)}"
     if found.ignored:
-        kinds = _some([f"{count} {kind}" for kind, count in found.ignored.items()])
+        kinds = some([f"{count} {kind}" for kind, count in found.ignored.items()])
         yield f"files of other kinds are ignored: {kinds}"
-
-
-def _balance(train: dict[str, int]) -> Iterable[str]:
-    counts = {label: count for label, count in train.items() if count}
-    if len(counts) > 1:
-        most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-        if counts[most] >= IMBALANCE * counts[least]:
-            yield (
-                f"the classes are far from balanced: {most!r} has {counts[most]} images, {least!r} {counts[least]}; "
-                "weigh the classes, and look at more than accuracy"
-            )
 
 
 def _likeness(found: Inspection) -> Iterable[str]:
     if found.across_splits.groups:
         first = " = ".join(found.across_splits.examples[0][:2])
-        yield f"{_number(found.across_splits.groups, 'image')} in more than one split, which flatters results: {first}"
+        yield f"{number(found.across_splits.groups, 'image')} in more than one split, which flatters results: {first}"
     if found.across_classes.groups:
         first = " = ".join(found.across_classes.examples[0][:2])
-        yield f"{_number(found.across_classes.groups, 'image')} under more than one class: {first}"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+        yield f"{number(found.across_classes.groups, 'image')} under more than one class: {first}"

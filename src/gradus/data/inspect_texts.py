@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradus.data.corpora import Corpus, load_corpus
+from gradus.data.findings import number, some, unbalanced
 from gradus.data.labelled_text import load_labelled
 from gradus.data.pairs import load_pairs
 from gradus.data.tagged import load_tagged
@@ -24,7 +25,6 @@ from gradus.data.tokenizer_layouts import WORD
 __all__ = ["LOOKS", "Spread", "TextInspection", "look_at_corpus", "look_at_labelled", "look_at_pairs", "look_at_tagged"]
 
 SHOWN = 5
-IMBALANCE = 10
 STRETCHED = 9  # times as many words on one side of a pair as on the other
 FEW = 20  # characters, below which a ratio of lengths says nothing
 UNSEEN = 0.25  # share of the test part's words
@@ -189,7 +189,7 @@ def look_at_labelled(
         classes[part][label] += 1
     return _rows(
         rows, data=data, kind="texts", recipe="sequence/classify", classes=classes, notes=splits.notes,
-        more=_balance(classes["train"], "texts"),
+        more=unbalanced(classes["train"], "texts"),
     )  # fmt: skip
 
 
@@ -223,11 +223,11 @@ def _odd_pairs(parts: Mapping[str, Any]) -> Iterator[str]:
             if long > FEW and long > STRETCHED * short:
                 stretched.append(f"{part} {i}")
     if stretched:
-        yield f"{_number(len(stretched), 'pair')} with one side over {STRETCHED} times as long: {_some(stretched)}"
+        yield f"{number(len(stretched), 'pair')} with one side over {STRETCHED} times as long: {some(stretched)}"
     if same and same < total:
-        yield f"{_number(same, 'pair')} with the same text on both sides"
+        yield f"{number(same, 'pair')} with the same text on both sides"
     if several := sum(len(found) > 1 for found in meanings.values()):
-        yield f"{_number(several, 'source')} with more than one target, of which a model can give one only"
+        yield f"{number(several, 'source')} with more than one target, of which a model can give one only"
 
 
 def look_at_tagged(data: str, *, data_dir: str | Path | None = None) -> TextInspection:
@@ -241,7 +241,7 @@ def look_at_tagged(data: str, *, data_dir: str | Path | None = None) -> TextInsp
     }
     return _rows(
         rows, data=data, kind="tags", recipe="sequence/tag", classes=classes,
-        more=_balance(classes["train"], "tokens"),
+        more=unbalanced(classes["train"], "tokens"),
     )  # fmt: skip
 
 
@@ -282,31 +282,20 @@ def _judged(reader: _Reader, *, lengths: Sequence[int], more: Iterable[str], **k
 def _problems(found: TextInspection, faults: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     count, examples = found.across_splits
     if count:
-        yield f"{_number(count, 'text')} in more than one split, which flatters results: {_quoted(examples)}"
+        yield f"{number(count, 'text')} in more than one split, which flatters results: {_quoted(examples)}"
     count, examples = found.across_classes
     if count:
         what = "with more than one tagging" if found.kind == "tags" else "under more than one class"
-        yield f"{_number(count, 'text')} {what}: {_quoted(examples)}"
+        yield f"{number(count, 'text')} {what}: {_quoted(examples)}"
     for fault, (_, remedy) in FAULTS.items():
         if places := faults[fault]:
             name, excerpt = next(iter(places.items()))
-            yield f"{_number(len(places), 'text')} with {remedy}; {name} has {excerpt!r}"
+            yield f"{number(len(places), 'text')} with {remedy}; {name} has {excerpt!r}"
     if found.unseen > UNSEEN and found.counts.get("test"):
         yield (
             f"{found.unseen:.0%} of the words of test do not occur in train: a tokenizer of subwords "
             "(--tokenizer bpe) copes with that, one of words does not"
         )
-
-
-def _balance(train: Mapping[str, int], what: str) -> Iterator[str]:
-    counts = {label: count for label, count in train.items() if count}
-    if len(counts) > 1:
-        most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-        if counts[most] >= IMBALANCE * counts[least]:
-            yield (
-                f"the classes are far from balanced: {most!r} has {counts[most]:,} {what}, {least!r} "
-                f"{counts[least]:,}; look at more than accuracy"
-            )
 
 
 def _cut(text: str, most: int = 60) -> str:
@@ -315,14 +304,6 @@ def _cut(text: str, most: int = 60) -> str:
 
 def _quoted(examples: Sequence[str]) -> str:
     return repr(examples[0]) + (", …" if len(examples) > 1 else "")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' if count != 1 else ''}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 LOOKS: dict[str, Callable[..., TextInspection]] = {
