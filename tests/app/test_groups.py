@@ -1,6 +1,7 @@
 """Groups from the command line: ensembles, snapshots, folds; and runs shown or not shown, resumed."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,32 @@ def test_an_ensemble_shares_its_test_data_and_is_measured_as_one(run, home):
     assert run("resume", "ens", "--max-epochs", "3", "--json")[0] == 0
     again = [json.loads((home / f"ens/members/{i}/recipe.json").read_text())["options"] for i in range(2)]
     assert [r["max_epochs"] for r in again] == [3, 3]
+
+
+def test_an_ensemble_is_explained_attacked_and_exported_as_one(run, home):
+    assert run("train", *TINY, "--ensemble", "2", "--name", "seeing")[0] == 0
+    code, told = run("explain", "seeing", "--count", "2", "--json")
+    assert code == 0
+    assert [Path(row["path"]).exists() for row in told["explanations"]] == [True, True]
+    assert run("explain", "seeing", "--count", "1", "--method", "grad-cam", "--json")[0] == 0
+    code, told = run("attack", "seeing", "--count", "64", "--json")
+    assert code == 0
+    assert told["metrics"]["test/robust_accuracy"] <= told["metrics"]["test/accuracy"]
+    code, told = run("export", "seeing", "--json")
+    assert code == 0
+    program = torch.export.load(told["path"]).module()
+    images = torch.rand(3, *told["input"])
+    together = Run.load(home / "seeing", device="cpu")
+    torch.testing.assert_close(program(images).softmax(1), together.predict(images), atol=1e-5, rtol=0)
+    merged = together.combined("weights")
+    assert merged.feature_map in list(merged.module.modules())
+
+
+def test_the_members_of_a_group_of_seeds_have_no_image_that_is_new_to_all(run):
+    assert run("train", *TINY, "--seeds", "2", "--name", "seeds")[0] == 0
+    code, error = run("explain", "seeds")
+    assert code == 2
+    assert "name images" in error
 
 
 def test_cross_validation_tests_on_every_fold_and_tells_the_mean(run, home):

@@ -17,7 +17,7 @@ class Export(RunVerb):
     """Write the product as a program that runs without Gradus: gradus export RUN --out model.pt2."""
 
     out: str | None = None
-    """The file; `<run>/product/model.pt2` when left out."""
+    """The file; `<run>/product/model.pt2` when left out, of a group `<run>/model.pt2`."""
 
     def __call__(self) -> Answer:
         """Export with a dynamic batch, save, load again, and compare on another batch size."""
@@ -31,7 +31,8 @@ class Export(RunVerb):
         batch = torch.export.Dim("batch", min=1, max=4096)
         with torch.no_grad():
             program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
-        path = Path(self.out) if self.out else folder.product / "model.pt2"
+        place = folder.product if folder.product.is_dir() else folder.path
+        path = Path(self.out) if self.out else place / "model.pt2"
         if not path.parent.is_dir():
             raise GradusError(f"--out {path}: the folder {path.parent} does not exist; make it first")
         torch.export.save(program, path)

@@ -39,8 +39,14 @@ class Looking(RunVerb):
         verb = type(self).__name__.lower()
         if count < 1:
             raise GradusError(f"--count must be positive, got {count}")
+        body = folder.read()
+        if body.get("members") and body.get("vary", "seed") != "ensemble":
+            raise GradusError(
+                f"the members of {folder.name!r} have each divided the data in their own way, so that no image is new "
+                f"to all: name images, gradus {verb} {self.run} FILE_OR_FOLDER, or one member, {self.run}/members/0"
+            )
         try:
-            splits = held_out(folder.read(), folder.name, tuple(product.classes))
+            splits = held_out(body, folder.name, tuple(product.classes))
         except GradusError as error:
             raise GradusError(f"{error}; name images instead: gradus {verb} {self.run} FILE_OR_FOLDER") from None
         images = {"train": splits.train, "val": splits.val, "test": splits.test}[split]

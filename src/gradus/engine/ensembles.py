@@ -16,6 +16,7 @@ References:
 """
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from gradus.canon import canon
-from gradus.engine.capabilities import InputBatch, Predicts
+from gradus.engine.capabilities import Explains, Exports, InputBatch, Predicts
 from gradus.engine.product import load_from, save_product
 from gradus.engine.state import State
 from gradus.errors import GradusError
 
-__all__ = ["Combine", "Ensemble", "average_weights", "vote"]
+__all__ = ["Combine", "Ensemble", "SeeingEnsemble", "average_weights", "together", "vote"]
 
 Combine = Literal["mean", "vote", "weights"]
 
@@ -80,7 +81,7 @@ class _Combined(nn.Module):
         logs = torch.stack([member(inputs).float().log_softmax(-1) for member in self.members])
         if self.combine == "vote":
             return vote(logs).log()
-        return logs.logsumexp(0) - torch.log(torch.tensor(float(len(self.members)), device=logs.device))
+        return logs.logsumexp(0) - math.log(len(self.members))
 
 
 @canon("engine/ensemble", kind="product")
@@ -118,7 +119,7 @@ class Ensemble:
 
     def combined(self, combine: Combine) -> "Ensemble":
         """Return the same members, combined in another way."""
-        return Ensemble(self.products, self.name, combine)
+        return type(self)(self.products, self.name, combine)
 
     def scores(self, inputs: Tensor) -> Tensor:
         """Return the logarithm of the combined probabilities; differentiable but for votes."""
@@ -148,4 +149,27 @@ class Ensemble:
     def load(cls, folder: Path, facts: State) -> "Ensemble":
         """Load every member again."""
         places = [folder / "members" / str(i) for i in range(facts["members"])]
-        return cls([load_from(place) for place in places], facts["name"], facts["combine"])
+        return together([load_from(place) for place in places], facts["name"], facts["combine"])
+
+
+class SeeingEnsemble(Ensemble):
+    """An ensemble whose members are differentiable functions of raw inputs: it is explained, attacked and exported."""
+
+    @property
+    def feature_map(self) -> nn.Module:
+        """The layer for Grad-CAM; of members side by side, the first one's."""
+        layer = self.products[0].feature_map
+        if self.combine != "weights":
+            return layer
+        name = next(name for name, module in self.products[0].module.named_modules() if module is layer)
+        return self.module.get_submodule(name)
+
+    def exportable(self) -> tuple[nn.Module, Tensor]:
+        """Return the module of all members and an example input."""
+        return self.module, self.products[0].exportable()[1]
+
+
+def together(products: Sequence[Any], name: str, combine: Combine = "mean") -> Ensemble:
+    """Return several products as one that can do what they can; raises as `Ensemble` does."""
+    seeing = all(isinstance(product, Explains) and isinstance(product, Exports) for product in products)
+    return (SeeingEnsemble if seeing else Ensemble)(products, name, combine)

@@ -90,9 +90,9 @@ def load_product(run: Path, device: str = "auto") -> Any:
     """
     group = members(RunFolder(run))
     if group:
-        from gradus.engine.ensembles import Ensemble
+        from gradus.engine.ensembles import together
 
-        return Ensemble([load_product(member.path, device) for member in group], run.name)
+        return together([load_product(member.path, device) for member in group], run.name)
     place = pick_device(device)
     product = load_from(run / "product")
     product.module.to(place)

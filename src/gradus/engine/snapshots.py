@@ -10,7 +10,7 @@ References:
 from collections.abc import Callable
 from typing import Any
 
-from gradus.engine.ensembles import Ensemble
+from gradus.engine.ensembles import Ensemble, together
 from gradus.engine.folder import RunFolder
 from gradus.engine.learner import Clock, Metrics
 from gradus.engine.product import load_from
@@ -52,4 +52,4 @@ class Snapshots:
 def gather(folder: RunFolder) -> Ensemble:
     """Return the ensemble of a run's snapshots."""
     places = sorted(folder.snapshots.iterdir(), key=lambda place: int(place.name))
-    return Ensemble([load_from(place) for place in places], folder.path.name)
+    return together([load_from(place) for place in places], folder.path.name)
