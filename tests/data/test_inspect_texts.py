@@ -70,12 +70,17 @@ def test_texts_in_two_splits_are_found(tmp_path: Path) -> None:
 
 
 def test_a_corpus_is_counted_as_it_is(tmp_path: Path) -> None:
-    text = "one two three four\n" * 50
+    text = "one two three four\n" * 2000
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     found = look_at_corpus(str(tmp_path / "a.txt"))
     assert sum(found.characters.values()) == len(text)
     assert (found.vocabulary, found.once, found.unseen, found.problems) == (4, 0, 0.0, [])
     assert found.alphabet == len(set(text))
+
+
+def test_little_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one two three four\n" * 50, encoding="utf-8")
+    assert any("950 characters are little" in problem for problem in look_at_corpus(str(tmp_path / "a.txt")).problems)
 
 
 def test_equal_documents_are_counted_once_each(tmp_path: Path) -> None:

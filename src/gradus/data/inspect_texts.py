@@ -27,6 +27,7 @@ __all__ = ["LOOKS", "Spread", "TextInspection", "look_at_corpus", "look_at_label
 SHOWN = 5
 STRETCHED = 9  # times as many words on one side of a pair as on the other
 FEW = 20  # characters, below which a ratio of lengths says nothing
+LITTLE = 20_000  # characters of a corpus
 UNSEEN = 0.25  # share of the test part's words
 WORDS = re.compile(WORD)
 # What a text should not hold, and what to do about it.
@@ -291,6 +292,8 @@ def _problems(found: TextInspection, faults: Mapping[str, Mapping[str, str]]) ->
         if places := faults[fault]:
             name, excerpt = next(iter(places.items()))
             yield f"{number(len(places), 'text')} with {remedy}; {name} has {excerpt!r}"
+    if found.kind == "corpus" and (size := sum(found.characters.values())) < LITTLE:
+        yield f"{size:,} characters are little to learn from: a model will know them by heart; bring more text"
     if found.unseen > UNSEEN and found.counts.get("test"):
         yield (
             f"{found.unseen:.0%} of the words of test do not occur in train: a tokenizer of subwords "

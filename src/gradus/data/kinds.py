@@ -24,7 +24,7 @@ KINDS = {
     "images": "dataset", "table": "table", "corpus": "corpus", "texts": "text-set", "pairs": "pair-set",
     "tags": "tag-set", "series": "series",
 }  # fmt: skip
-WORDY = 6  # words that a field has on average, above which it is a text
+WORDY = 5  # words that a field has on average, from which on it is a text
 ROWS = 200  # that are looked at to see what a file holds
 
 
@@ -98,7 +98,7 @@ def _kind_of_records(records: list[dict[str, str]], target: str | None) -> str:
         return "pairs"
     wordy = [
         name for name in records[0]
-        if sum(len(record.get(name, "").split()) for record in records) > WORDY * len(records)
+        if sum(len(record.get(name, "").split()) for record in records) >= WORDY * len(records)
     ]  # fmt: skip
     called = names & set(TEXT_NAMES)
     if not wordy and not (called and len(names) <= 2):
