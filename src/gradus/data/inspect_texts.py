@@ -25,7 +25,7 @@ from gradus.data.tokenizer_layouts import WORD
 __all__ = ["LOOKS", "Spread", "TextInspection", "look_at_corpus", "look_at_labelled", "look_at_pairs", "look_at_tagged"]
 
 SHOWN = 5
-STRETCHED = 9  # times as many words on one side of a pair as on the other
+STRETCHED = 9  # times as long is one side of a pair as the other
 FEW = 20  # characters, below which a ratio of lengths says nothing
 LITTLE = 20_000  # characters of a corpus
 UNSEEN = 0.25  # share of the test part's words
@@ -49,8 +49,6 @@ FAULTS = {
         "letters and their accents apart (not Unicode's form NFC), which are not equal to the letters in one",
     ),
 }
-
-Named = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
