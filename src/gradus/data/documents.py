@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 from gradus.data.text_files import json_record
 from gradus.errors import GradusError
 
-__all__ = ["Document", "Record", "Text", "TextFile", "in_pieces"]
+__all__ = ["Document", "Record", "Text", "TextFile", "decoded", "in_pieces"]
 
 PIECE = 1 << 16
 PATIENCE = 1 << 16  # characters looked through for a place to cut
@@ -76,7 +76,7 @@ class TextFile:
             GradusError: if it is empty or no text, naming the byte.
         """
         hashed, characters, blank = hashlib.sha256(), 0, True
-        for chunk in _decoded(path):
+        for chunk in decoded(path):
             hashed.update(chunk.encode())
             characters += len(chunk)
             blank = blank and not chunk.strip()
@@ -86,7 +86,7 @@ class TextFile:
 
     def chunks(self) -> Iterator[str]:
         """Yield the text in parts of about a million characters."""
-        return _decoded(self.path)
+        return decoded(self.path)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _seam(text: str, start: int) -> int:
     return found.start() if found else min(stop, len(text))
 
 
-def _decoded(path: Path) -> Iterator[str]:
+def decoded(path: Path) -> Iterator[str]:
     """Yield the text of a file chunk by chunk; raises GradusError where it is none."""
     decoder, done = codecs.getincrementaldecoder("utf-8-sig")(), 0
     try:

@@ -7,14 +7,16 @@ series    registered ones only: in a file they look like a table
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gradus import canon
 from gradus.data.decode import EXTENSIONS
+from gradus.data.documents import decoded
 from gradus.data.folder import SPLITS
 from gradus.data.labelled_text import LABEL_NAMES, TEXT_NAMES
 from gradus.data.tagged import TAGGED
-from gradus.data.text_files import RECORDS, TEXTS, read_lines, read_records, suffix_of
+from gradus.data.text_files import RECORDS, TEXTS, json_record, read_records, read_text, suffix_of
 from gradus.errors import GradusError, nearest
 
 __all__ = ["KINDS", "kind_of"]
@@ -56,7 +58,7 @@ def kind_of(data: str, target: str | None = None) -> str:
 def _kind_of_folder(path: Path) -> str:
     """Return what a folder holds: the more frequent of images and texts, and whether texts lie by class."""
     endings = [suffix_of(file) for file in path.rglob("*") if file.is_file()]
-    if sum(ending in TAGGED for ending in endings) > 0:
+    if any(ending in TAGGED for ending in endings):
         return "tags"
     texts = sum(ending in TEXTS for ending in endings)
     if not texts or sum(ending in EXTENSIONS for ending in endings) > texts:
@@ -74,21 +76,39 @@ def _kind_of_file(path: Path, target: str | None) -> str:
         return "tags"
     if target is not None and Path(target).expanduser().is_file():
         return "pairs"
-    if ending in (".jsonl", ".ndjson") and _first_fields(path) >= {"tokens", "tags"}:
-        return "tags"
     if ending not in RECORDS:
-        return "corpus" if _holds_prose(path) else "table"
-    records = read_records(path)[:ROWS]
+        return "corpus" if _is_prose(_head(path)) else "table"
+    if ending in (".jsonl", ".ndjson"):
+        lines = [(i, line) for i, line in enumerate(_head(path), 1) if line.strip()]
+        if lines and _fields(lines[0][1]) >= {"tokens", "tags"}:
+            return "tags"
+        records = [json_record(path, i, line) for i, line in lines]
+    else:
+        records = read_records(path)[:ROWS]
     return _kind_of_records(records, target) if records else "table"
 
 
-def _first_fields(path: Path) -> set[str]:
-    """Return the names of a JSON file's first object."""
-    first = next((line for line in read_lines(path) if line.strip()), "{}")
+def _head(path: Path) -> list[str]:
+    """Return the first lines of a text file, of which no more is read; raises as `read_text` does."""
+    text = ""
     try:
-        return set(json.loads(first))
+        for chunk in decoded(path):
+            text += chunk
+            if text.count("\n") > ROWS:
+                break
+    except GradusError:
+        text = ""
+    if not text.strip():
+        read_text(path)  # says better what is wrong with it
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:ROWS]
+
+
+def _fields(line: str) -> set[str]:
+    """Return the names in a line of JSON; none where it is no object, which is told where the file is read."""
+    try:
+        return set(json.loads(line))
     except (ValueError, TypeError):
-        return set()  # what is wrong is told where the file is read
+        return set()
 
 
 def _kind_of_records(records: list[dict[str, str]], target: str | None) -> str:
@@ -96,10 +116,9 @@ def _kind_of_records(records: list[dict[str, str]], target: str | None) -> str:
     names = {name.lower() for name in records[0]}
     if {"source", "target"} <= names:
         return "pairs"
-    wordy = [
-        name for name in records[0]
-        if sum(len(record.get(name, "").split()) for record in records) >= WORDY * len(records)
-    ]  # fmt: skip
+    wordy = any(
+        sum(len(record.get(name, "").split()) for record in records) >= WORDY * len(records) for name in records[0]
+    )
     called = names & set(TEXT_NAMES)
     if not wordy and not (called and len(names) <= 2):
         return "table"
@@ -110,9 +129,8 @@ def _kind_of_records(records: list[dict[str, str]], target: str | None) -> str:
     return "texts" if called or len(names) <= 3 else "table"
 
 
-def _holds_prose(path: Path) -> bool:
-    """Return whether a file without a telling name is text rather than rows of values."""
-    lines = [line for line in read_lines(path)[:ROWS] if line.strip()]
-    marks = [max((line.count(mark), mark) for mark in ",;\t|") for line in lines]
-    regular = len(lines) > 1 and len(set(marks)) == 1 and marks[0][0] > 0
-    return not regular and (suffix_of(path) in TEXTS or bool(lines))
+def _is_prose(lines: Sequence[str]) -> bool:
+    """Return whether lines are text rather than rows of values, which have a mark equally often in each."""
+    filled = [line for line in lines if line.strip()]
+    marks = {max((line.count(mark), mark) for mark in ",;\t|") for line in filled}
+    return len(filled) < 2 or len(marks) > 1 or max(marks)[0] == 0

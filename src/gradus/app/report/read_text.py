@@ -88,12 +88,13 @@ def _mistakes(product: Any, test: TextSet, measured: Measured) -> Section:
     chosen = (wrong or measured.doubts())[:SHOWN]
     cards = []
     for i in chosen:
-        found = highlight(product, _shortened(test.inputs[i]))
+        shown = _shortened(test.inputs[i])
+        found = highlight(product, shown)
         truth, guess = (product.classes[int(part[i])] for part in (measured.labels, measured.guesses))
         title = f"{truth} taken for {guess}" if truth != guess else f"{truth}, recognised"
         said = f"{percent(float(measured.confidence[i]))} sure"
         said += f"; {percent(float(measured.right[i]))} for {truth}" if truth != guess else ""
-        more = " …" if _shortened(test.inputs[i]) != test.inputs[i] else ""
+        more = " …" if shown != test.inputs[i] else ""
         body = tag("div", markup(found) + more, style="white-space:pre-wrap;overflow-wrap:anywhere")
         cards.append(tag("article", tag("h3", text(title)), tag("p", text(said)), body, class_="card"))
     if len(wrong) > len(chosen):
