@@ -121,7 +121,7 @@ def _difference(together: list[list[Hypothesis]], alone: list[list[Hypothesis]])
 
 
 def lengths(
-    data: str = "dates",
+    data: str = "date-lists",
     seeds: tuple[int, ...] | list[int] = (0, 1, 2),
     epochs: int = 8,
     limit: int | None = None,

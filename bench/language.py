@@ -25,6 +25,7 @@ def against_ngram(
     epochs: int = 10,
     steps: int | None = None,
     limit: int | None = None,
+    precision: str = "float32",
     seed: int = 0,
 ) -> dict[str, float]:
     """A word-level LSTM against an interpolated modified Kneser–Ney n-gram: perplexities on the test text.
@@ -41,11 +42,12 @@ def against_ngram(
         epochs: of its training.
         steps: in place of epochs.
         limit: most characters of each split.
+        precision: of the LSTM's training.
         seed: of the division and the training.
     """
     shared: dict[str, Any] = {"data": data, "tokenizer": "word", "vocabulary": vocabulary, "limit": limit, "seed": seed}
     lstm: dict[str, Any] = {"model": "lstm", "context": 48, "max_epochs": epochs, "max_steps": steps, "warmup": 0.02,
-            "val_tokens": 20_000, "evaluate_every": 1000,
+            "val_tokens": 20_000, "evaluate_every": 1000, "precision": precision,
             "set": (f"width={width}", f"embedding={embedding}", f"dropout={dropout}")}  # fmt: skip
     found = {
         "ngram": _measured(LanguageModel(**shared, model="ngram", set=(f"order={order}",))),
@@ -59,7 +61,7 @@ def against_ngram(
 
 def _measured(recipe: LanguageModel) -> dict[str, float]:
     """Train a recipe and measure it on its test text."""
-    run = Run.ephemeral(seed=recipe.seed, device="auto")
+    run = Run.ephemeral(seed=recipe.seed, device="auto", precision=recipe.precision)
     parts = build(recipe, run)
     fit(parts.learner, parts.source, run=run, steps=parts.steps, watchers=parts.watchers)
     return recipe.evaluate(product(parts.learner), "test")  # type: ignore[arg-type]

@@ -160,6 +160,20 @@ def test_lenet_in_both_dresses(activation: str, pool: str) -> None:
     assert model(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
+def test_the_first_maximum_and_its_rectifier_change_places_without_changing_a_bit() -> None:
+    model = build("lenet", classes=10, channels=1).to(memory_format=torch.channels_last)
+    images = torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    trunk = model.trunk
+    written = nn.Sequential(trunk.conv1, nn.ReLU(), nn.MaxPool2d(2), trunk.conv2, nn.ReLU(), nn.MaxPool2d(2))
+    found = []
+    for network in (model, nn.Sequential(written, model.head)):
+        model.zero_grad(set_to_none=True)
+        logits = network(images)
+        nn.functional.cross_entropy(logits, torch.arange(16) % 10).backward()
+        found.append([logits.detach(), *(p.grad for p in model.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize(
     "name", ["lenet", "resnet20", "resnet20v2", "vgg11", "vgg19_bn", "googlenet", "separable", "densenet121"]
 )

@@ -164,7 +164,7 @@ def date_lists(data_dir: str | Path | None = None) -> NamedPairs:
     names=("reversal",),
 )
 def reversal(data_dir: str | Path | None = None) -> NamedPairs:
-    """20,000 strings of 3 to 12 digits, and the same from back to front.
+    """20,000 strings of 3 to 12 digits, one to ten of them different, and the same from back to front.
 
     Args:
         data_dir: not looked at.
@@ -179,7 +179,7 @@ def reversal(data_dir: str | Path | None = None) -> NamedPairs:
     names=("sorting",),
 )
 def sorting(data_dir: str | Path | None = None) -> NamedPairs:
-    """20,000 strings of 3 to 12 digits, and the same digits in rising order.
+    """20,000 strings of 3 to 12 digits, one to ten of them different, and the same digits in rising order.
 
     Args:
         data_dir: not looked at.
@@ -237,13 +237,20 @@ def _made(pairs: Sequence[tuple[str, str]]) -> NamedPairs:
 
 
 def _digits(name: str) -> list[str]:
-    """Return different strings of digits, of every length as many as there can be up to the same number."""
+    """Return different strings of digits, of every length as many as there can be up to the same number.
+
+    Each is written with one to ten different digits, so that runs and repetitions of every length are common: among
+    strings of ten equally likely digits, those that tell whether a model can count would be missing.
+    """
     numbers = generator("pairs", name)
     low, high = DIGITS
     found: list[str] = []
     for length in range(low, high + 1):
         wanted = (DIGIT_PAIRS - len(found)) // (high + 1 - length)
-        drawn = torch.randint(10, (4 * wanted, length), generator=numbers).tolist()
+        shape = (4 * wanted, length)
+        shuffled = torch.rand(4 * wanted, 10, generator=numbers).argsort(1)
+        different = torch.randint(1, 11, (4 * wanted, 1), generator=numbers)
+        drawn = shuffled.gather(1, (torch.rand(shape, generator=numbers) * different).long()).tolist()
         found += list(dict.fromkeys("".join(map(str, row)) for row in drawn))[: min(wanted, 10**length * 4 // 5)]
     return found
 

@@ -6,9 +6,9 @@ from jaxtyping import TypeCheckError
 
 from bench.parity import bits, train
 from gradus.errors import GradusError
+from gradus.nn.places import pooled
 from gradus.sequence.classification.convolutional import cnn
 from gradus.sequence.classification.models import adopt_vectors, build, transfer
-from gradus.sequence.classification.places import pooled
 from gradus.sequence.classification.recurrent import recurrent
 
 

@@ -114,6 +114,22 @@ def test_fine_tuning_starts_from_the_pretrained_trunk(kind: str) -> None:
 
 def test_the_same_settings_build_every_model() -> None:
     takes = [canon.lookup(kind, "bert").parameters.keys() for kind in ("text-encoder", "text-classifier", "tagger")]
-    assert takes[0] - {"next_sentence"} == takes[1] - {"classes"} == takes[2] - {"classes"}
-    takes = [canon.lookup(kind, "elmo").parameters.keys() for kind in ("text-encoder", "text-classifier")]
-    assert takes[0] == takes[1] - {"classes", "reader"}
+    assert takes[0] - {"next_sentence"} == takes[1] - {"classes", "pool"} == takes[2] - {"classes"}
+    takes = [canon.lookup(kind, "elmo").parameters.keys() for kind in ("text-encoder", "text-classifier", "tagger")]
+    assert takes[0] == takes[1] - {"classes", "reader"} == takes[2] - {"classes", "reader"}
+
+
+def test_a_classifier_takes_the_first_token_or_the_mean_of_all() -> None:
+    tokens, lengths = texts()
+    classifier = SentenceClassifier(small(), 3, pool="mean").eval()
+    last = classifier.trunk(tokens, lengths)[-1]
+    means = torch.stack([row[:count].sum(0) / max(count, 1) for row, count in zip(last, lengths.tolist(), strict=True)])
+    assert torch.allclose(classifier(tokens, lengths), classifier.head(means), atol=1e-6)
+    classifier(tokens, lengths).sum().backward()
+    assert all(p.grad is not None for p in classifier.parameters() if p.requires_grad)
+    assert not classifier.trunk.pooler.weight.requires_grad
+    first = SentenceClassifier(small(), 3).eval()
+    last = first.trunk(tokens, lengths)[-1]
+    assert torch.allclose(first(tokens, lengths), first.head(first.trunk.pooled(last)))
+    with pytest.raises(GradusError, match="no pooling 'men'; did you mean 'mean'"):
+        SentenceClassifier(small(), 3, pool="men")

@@ -81,6 +81,31 @@ def test_a_run_tags_files_and_keeps_its_tokenizer(tmp_path: Path, capsys: pytest
         load_product(run, "cpu")
 
 
+def test_a_tagger_stands_on_a_frozen_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, text, runs = tmp_path / "ahead.conll", tmp_path / "text.txt", str(tmp_path / "runs")
+    looks_ahead(path)
+    text.write_text("w0 w1 w1 w0\nw1 w0 w0 w1\n" * 40)
+    small = ("--set", "layers=1", "width=8")
+    code = main(["train", "sequence/pretrain", "--data", str(text), "--model", "elmo", "--name", "elmo", "--runs-dir",
+                 runs, "--quiet", "--device", "cpu", "--max-steps", "3", "--val-fraction", "0.1", *small])  # fmt: skip
+    assert code == 0
+    origin = load_product(tmp_path / "runs/elmo", "cpu")
+    frozen = trained(path, "frozen", "--model", "elmo", "--from", "elmo", "--freeze", "trunk", "--max-steps", "20")
+    product = load_product(frozen, "cpu")
+    assert product.reader.tokenizer.fingerprint == origin.tokenizer.fingerprint
+    assert product.reader.frame == ("[BOS]", "[EOS]")
+    for name, value in origin.module.trunk.state_dict().items():
+        assert torch.equal(product.module.trunk.state_dict()[name], value), name
+    assert product.module.mix.scores.abs().sum() > 0, "the mix of the layers was not learned"
+    tuned = load_product(trained(path, "tuned", "--model", "elmo", "--from", "elmo", "--max-steps", "3"), "cpu")
+    assert not torch.equal(tuned.module.trunk.words.weight, origin.module.trunk.words.weight)
+    other = ["train", "sequence/tag", "--data", str(path), "--name", "x", "--runs-dir", runs, "--model", "bert"]
+    capsys.readouterr()
+    assert main([*other, "--from", "elmo", "--device", "cpu"]) == 2
+    assert "add --model elmo" in capsys.readouterr().err
+    assert not (tmp_path / "runs/x").exists()
+
+
 def test_spans() -> None:
     assert spans_of(["B-A", "I-A", "O", "B-B", "B-B"]) == {(0, 2, "A"), (3, 4, "B"), (4, 5, "B")}
     assert spans_of(["I-A", "I-B", "I-B", "O"]) == {(0, 1, "A"), (1, 3, "B")}
@@ -149,5 +174,7 @@ def test_flags_that_mean_nothing_are_refused() -> None:
         Tag(model="lstn")
     with pytest.raises(GradusError, match="use bert"):
         Tag(from_run="somewhere")
+    with pytest.raises(GradusError, match="add --from RUN"):
+        Tag(model="elmo", freeze="trunk")
     with pytest.raises(GradusError, match="hiden"):
         Tag(set=("hiden=3",))

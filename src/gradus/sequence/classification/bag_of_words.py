@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gradus.canon import canon
 from gradus.data.ragged import Ragged
-from gradus.sequence.classification.places import inside
+from gradus.nn.places import inside
 
 __all__ = ["BagOfWords", "bag", "inverse_frequency", "occurrences"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gradus.canon import canon
 from gradus.errors import GradusError
-from gradus.sequence.classification.places import inside, pooled
+from gradus.nn.places import inside, pooled
 from gradus.sequence.classification.word_vectors import WordClassifier, WordVectors
 
 __all__ = ["ConvolutionalClassifier", "cnn"]

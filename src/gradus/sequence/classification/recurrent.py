@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from gradus.canon import canon
 from gradus.errors import GradusError, nearest
+from gradus.nn.places import inside, pooled
 from gradus.nn.recurrent import Recurrent
-from gradus.sequence.classification.places import inside, pooled
 from gradus.sequence.classification.word_vectors import WordClassifier, WordVectors
 
 __all__ = ["Pooling", "RecurrentClassifier", "recurrent"]

@@ -2,7 +2,8 @@
 
     masked word     s = E · norm(gelu(W h_t + b)) + c          E the encoder's own embeddings of the vocabulary
     next sentence   s = W pooled + b                            0 follows, 1 does not
-    class           s = W dropout(pooled) + b                   of a text, or of a pair of texts told apart by segments
+    class           s = W dropout(pooled) + b                   of a text, or of a pair of texts told apart by segments;
+                    or of the mean of h_t over the text's tokens
     tags            s_t = W dropout(h_t) + b                    for every token
     span            (s_t, e_t) = W h_t + b                      where an answer begins, and where it ends
 
@@ -20,10 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from gradus.errors import GradusError, nearest
+from gradus.nn.places import inside, pooled
 from gradus.sequence.encoder.bert import EPS, Bert, draw
 
 __all__ = ["BertPretraining", "MaskedWord", "OnBert", "PairScores", "SentenceClassifier", "SpanScores", "Tagger"]
 
+POOLS = ("first", "mean")
 Tokens = Int[Tensor, "batch time"]
 Lengths = Int[Tensor, " batch"]
 Hidden = Float[Tensor, "batch time width"]
@@ -141,10 +145,18 @@ class SentenceClassifier(OnBert):
         trunk: the encoder.
         classes: number of classes.
         dropout: probability, in front of the scores.
+        pool: what stands for a text: `first`, the pooler's view of its first token, as in the paper; or `mean` of the
+            last layer over all its tokens, which pretraining teaches even where it learns masked words alone.
+
+    Raises:
+        GradusError: for another way of pooling.
     """
 
-    def __init__(self, trunk: Bert, classes: int, dropout: float = 0.1) -> None:
-        super().__init__(trunk, pooled=True)
+    def __init__(self, trunk: Bert, classes: int, dropout: float = 0.1, pool: str = "first") -> None:
+        if pool not in POOLS:
+            raise GradusError(f"BERT has no pooling {pool!r}{nearest(pool, POOLS)}")
+        super().__init__(trunk, pooled=pool == "first")
+        self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(trunk.width, classes)
         draw(self.head)
@@ -155,7 +167,9 @@ class SentenceClassifier(OnBert):
 
     def from_embedded(self, embedded: Hidden, lengths: Lengths | None = None) -> Float[Tensor, "batch classes"]:
         """Return the scores of the classes, given what is read at each place."""
-        return self.head(self.dropout(self.trunk.pooled(self.trunk.encode(embedded, lengths)[-1])))
+        last = self.trunk.encode(embedded, lengths)[-1]
+        text = self.trunk.pooled(last) if self.pool == "first" else pooled(last, inside(last, lengths), "mean")
+        return self.head(self.dropout(text))
 
     def forward(
         self, tokens: Tokens, lengths: Lengths | None = None, segments: Tokens | None = None

@@ -69,6 +69,7 @@ def bert_classifier(
     hidden: int | None = None,
     context: int = 128,
     dropout: float = 0.1,
+    pool: str = "first",
 ) -> SentenceClassifier:
     """BERT with a head that classifies texts and pairs of texts.
 
@@ -82,9 +83,10 @@ def bert_classifier(
         hidden: units of the perceptrons; four widths by default.
         context: most tokens of a text.
         dropout: probability.
+        pool: what stands for a text: first (its first token, through the pooler) or mean (of all its tokens).
     """
     trunk = Bert(vocabulary, layers=layers, heads=heads, width=width, hidden=hidden, context=context, dropout=dropout)
-    return SentenceClassifier(trunk, classes, dropout)
+    return SentenceClassifier(trunk, classes, dropout, pool)
 
 
 @canon(

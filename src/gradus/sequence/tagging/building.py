@@ -15,6 +15,8 @@ from gradus.data.tokenizer import Tokenizer, train_tokenizer
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.errors import GradusError
+from gradus.sequence.encoder.building import SPECIALS
+from gradus.sequence.encoder.models import adopt
 from gradus.sequence.learning import Descend
 from gradus.sequence.tagging.measures import of_tags
 from gradus.sequence.tagging.product import build_tagger, log_probabilities
@@ -22,8 +24,6 @@ from gradus.sequence.tagging.reading import NONE, Reader
 from gradus.sequence.tagging.recipes import RATES, Tag
 
 __all__ = ["build", "tag_entropy", "truth_of"]
-
-FRAME = ("[CLS]", "[SEP]")
 
 
 def tag_entropy(network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,6 +95,8 @@ def _origin(recipe: Tag, run: Run) -> Any:
         raise GradusError(
             f"--from {recipe.from_run}: that run holds no text encoder; pretrain one with sequence/pretrain"
         )
+    if origin.model != recipe.model:
+        raise GradusError(f"--from {recipe.from_run}: that run holds another model; add --model {origin.model}")
     return origin
 
 
@@ -103,27 +105,30 @@ def _network(recipe: Tag, run: Run, splits: TaggedSplits, origin: Any) -> tuple[
     takes = recipe.parts()["model"].parameters
     settings = dict(recipe.settings()["model"])
     if origin is not None:
-        theirs = origin.facts.get("settings", {})
+        theirs = origin.settings
         settings = {**{k: v for k, v in theirs.items() if k in takes and k not in recipe.fixed()}, **settings}
     longest = settings.get("context", takes["context"].default) if "context" in takes else None
-    frame = FRAME if recipe.framed else ()
     tokenizer = origin.tokenizer if origin is not None else _tokenizer(recipe, splits)
-    reader = Reader(tokenizer, longest, frame)
     with run.stream("init"):
         network = build_tagger(
-            recipe.model, vocabulary=len(reader), classes=len(splits.tags), padding=reader.padding, **settings
-        )
+            recipe.model, vocabulary=len(tokenizer), classes=len(splits.tags), padding=tokenizer.id("[PAD]"),
+            **settings,
+        )  # fmt: skip
+    reader = Reader(tokenizer, longest, getattr(network, "frame", ()))
+    for module in network.modules():
+        if hasattr(module, "spell"):
+            module.spell(tokenizer.tokens)  # type: ignore[operator]
     if origin is not None:
-        from gradus.sequence.encoder.models import adopt
-
         adopt(network, origin.module)
+    if recipe.freeze == "trunk":
+        network.get_submodule("trunk").requires_grad_(False)
     return reader, network, settings
 
 
 def _tokenizer(recipe: Tag, splits: TaggedSplits) -> Tokenizer:
-    kind = ("wordpiece" if recipe.framed else "word") if recipe.tokenizer == "auto" else recipe.tokenizer
-    specials = ("[PAD]", "[UNK]", *(("[CLS]", "[SEP]", "[MASK]") if recipe.framed else ()))
+    kind = ("wordpiece" if recipe.model == "bert" else "word") if recipe.tokenizer == "auto" else recipe.tokenizer
     texts = [" ".join(sentence) for sentence in splits.train.tokens]
     return train_tokenizer(
-        kind, texts, size=recipe.vocabulary, specials=specials, lowercase=recipe.lowercase, least=recipe.least
-    )
+        kind, texts, size=recipe.vocabulary, specials=SPECIALS.get(recipe.model, ("[PAD]", "[UNK]")),
+        lowercase=recipe.lowercase, least=recipe.least,
+    )  # fmt: skip

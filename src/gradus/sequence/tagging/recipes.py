@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Tag"]
 
-FRAMED = ("bert",)
+PRETRAINED = ("bert", "elmo")  # hold an encoder that can be pretrained, and want special tokens around a sentence
 # AdamW's usual rate is that of a deep network; a small recurrent one has further to go.
-RATES = {**dict.fromkeys(("rnn", "gru", "lstm"), 5e-3), "bert": 3e-4}
+RATES = {**dict.fromkeys(("rnn", "gru", "lstm"), 5e-3), "bert": 3e-4, "elmo": 3e-3}
 
 
 @canon(
@@ -37,7 +37,7 @@ class Tag(SequenceRecipe):
     data: str = "python-roles"
     """A registered set (`gradus list --kind tag-set`), a CoNLL or JSONL file, or a folder with train, val and test."""
     model: str = "lstm"
-    """The method: rnn, gru, lstm or bert (`gradus list --kind tagger`); --set bidirectional=false layers=2 …"""
+    """The method: rnn, gru, lstm, bert or elmo (`gradus list --kind tagger`); --set bidirectional=false layers=2 …"""
     tokenizer: Literal["auto", "word", "char", "bpe", "wordpiece"] = "auto"
     """How a token becomes ids; auto is word, and wordpiece for bert."""
     vocabulary: int | None = None
@@ -48,6 +48,8 @@ class Tag(SequenceRecipe):
     """Bring tokens to small letters."""
     from_run: str | None = None
     """Start from the weights and the tokenizer of a pretrained encoder's run (also spelled --from)."""
+    freeze: Literal["none", "trunk"] = "none"
+    """trunk: leave the pretrained encoder as it is and train what stands on it."""
 
     capabilities: ClassVar[tuple[str, ...]] = ("predict",)
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/f1", "max")
@@ -57,15 +59,14 @@ class Tag(SequenceRecipe):
         super().__post_init__()
         positive(self, "vocabulary", "least")
         registry.lookup("tagger", self.model, "model")
-        if self.from_run is not None and not self.framed:
+        if self.from_run is not None and self.model not in PRETRAINED:
             raise GradusError(
-                f"--from starts from a text encoder, which the model {self.model} does not hold: use bert"
+                f"--from starts from a text encoder, which the model {self.model} does not hold: use bert or elmo"
             )
-
-    @property
-    def framed(self) -> bool:
-        """Whether the model wants special tokens around sentences."""
-        return self.model in FRAMED
+        if self.freeze != "none" and self.from_run is None:
+            raise GradusError(
+                "--freeze trunk trains only what stands on the encoder, so it must come from somewhere: add --from RUN"
+            )
 
     def parts(self) -> dict[str, registry.Entry]:
         """Return what `--set` reaches: model, optimiser and schedule."""
