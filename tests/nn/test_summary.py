@@ -33,7 +33,8 @@ def test_lenet_by_hand() -> None:
     assert table.multiply_adds == sum(work for _, work in LENET.values()) == 416_520
     assert table.parameter_bytes == 4 * 61_706
     assert rows["trunk.conv2"].output_shape == (1, 16, 10, 10)
-    maps = 2 * 6 * 28 * 28 + 6 * 14 * 14 + 2 * 16 * 10 * 10 + 16 * 5 * 5  # the grid leaves a 5×5 map alone
+    # The first map is pooled before it is rectified, the second after; the grid leaves a 5×5 map alone.
+    maps = (6 * 28 * 28 + 2 * 6 * 14 * 14) + (2 * 16 * 10 * 10 + 16 * 5 * 5)
     assert table.activation_bytes == 4 * (maps + 2 * 120 + 2 * 84 + 10)
 
 
