@@ -1,7 +1,8 @@
 """What pretraining is worth: taggers and classifiers on a pretrained encoder against the same ones without.
 
 `fine_tuning` pretrains a small BERT on the sentences of several sets and fine-tunes it on one of them, beside the same
-network from random weights: the same tokenizer, sizes, data, steps and learning rate. `features` trains ELMo's two
+network from random weights: the same tokenizer, sizes, data, steps and learning rate. Sentences that follow nothing
+teach masked words alone, so what is classified is the mean of a sentence's tokens. `features` trains ELMo's two
 readers on functions of the standard library and a linear tagger of roles on a learned mix of their layers, beside the
 same tagger on the words' own vectors alone (the mix held at layer 0); on neither side are the readers trained further.
 
@@ -61,13 +62,16 @@ def fine_tuning(
         context: most tokens of a sentence.
         vocabulary: most pieces.
     """
-    shape = {"context": context, "vocabulary": vocabulary, "model": "bert", "set": tuple(size), "lowercase": True}
+    shape: dict[str, Any] = {"context": context, "vocabulary": vocabulary, "model": "bert", "set": tuple(size)}
+    shape |= {"lowercase": True, "batch_size": 64}
     with tempfile.TemporaryDirectory() as home:
         _pretrained(Path(home), seeds[0], _sentences(target, others, limit), pretraining_epochs, shape)
-        given = {"set": tuple(size), "lr": 5e-4, "max_epochs": epochs, "clip": 1.0, "warmup": 0.1, "from_run": home}
+        given = {"set": (*size, "pool=mean"), "lr": 5e-4, "max_epochs": epochs, "clip": 1.0, "warmup": 0.1}
         sides: dict[str, Change] = {"fine-tuned": lambda network: None, "scratch": _anew}
         return _compared(
-            sides, lambda seed: Classify(seed=seed, data=target, limit=limit, model="bert", **SPLIT, **given), seeds
+            sides,
+            lambda seed: Classify(seed=seed, data=target, limit=limit, model="bert", from_run=home, **SPLIT, **given),
+            seeds,
         )
 
 
