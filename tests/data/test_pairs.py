@@ -98,13 +98,13 @@ def test_what_is_wrong_with_a_file_is_told(name, text, said):
 
 
 def test_wrong_names_are_told():
-    with pytest.raises(GradusError, match="no set of pairs and no file 'datess'; did you mean 'dates'"):
+    with pytest.raises(GradusError, match="no set of pairs, file or folder 'datess'; did you mean 'dates'"):
         load_pairs("datess")
     with pytest.raises(GradusError, match="has its own targets"):
         load_pairs("dates", target="x.txt")
     with pytest.raises(GradusError, match="limit of 0"):
         load_pairs("dates", limit=0)
-    with pytest.raises(GradusError, match="no file"):
+    with pytest.raises(GradusError, match="does not exist"):
         load_pairs("./dates", target="x")
 
 

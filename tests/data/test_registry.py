@@ -251,8 +251,8 @@ def folder_mistakes(root: Path, photos: Photos) -> dict[str, tuple[str, str]]:
     (root / "text" / "a.txt").write_text("x")
     (root / "file.csv").write_text("x")
     return {
-        "unknown": ("minst", "no data set and no folder 'minst'; did you mean 'mnist'?"),
-        "missing": ("./nowhere", "the folder nowhere does not exist"),
+        "unknown": ("minst", "no data set, file or folder 'minst'; did you mean 'mnist'?"),
+        "missing": ("./nowhere", "nowhere does not exist"),
         "empty": (str(root / "empty"), "is empty: it should have one folder"),
         "text": (str(root / "text"), "is not a folder of images"),
         "file": (str(root / "file.csv"), "is not a folder: name a folder"),

@@ -132,8 +132,8 @@ def test_what_cannot_be_used_is_refused(mixed, tmp_path):
     refused("--drop: .*'colours'; did you mean 'colour'", mixed, target="income", drop=("colours",))
     refused("row 1 .*column 'colour': 'red' is not a number.*tabular/classify", mixed, target="colour", task="regress")
     refused("'same' has one value only", mixed, target="same")
-    refused("there is no table and no file 'irys'; did you mean 'iris'", "irys")
-    refused("there is no file", tmp_path / "none.csv")
+    refused("there is no table, file or folder 'irys'; did you mean 'iris'", "irys")
+    refused("none.csv does not exist", tmp_path / "none.csv")
     refused("a limit of 0", "iris", limit=0)
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + "".join(f"{i},{i + 0.5}\n" for i in range(60)))

@@ -6,7 +6,6 @@ staying together. What is larger than memory stays on disk and is read in pieces
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ import torch
 
 from gradus import canon
 from gradus.data.documents import CHUNK, PIECE, Document, Record, Text, TextFile, in_pieces
+from gradus.data.named import named, path_of
 from gradus.data.splits import divide
 from gradus.data.text_files import RECORDS, json_record, read_records, read_text, suffix_of, text_files
 from gradus.errors import GradusError, nearest
@@ -165,13 +165,10 @@ def load_corpus(
 
 def _opened(data: str, data_dir: str | Path | None, name: str) -> NamedCorpus:
     """Return a corpus by name or from the user's files."""
-    known = canon.names("corpus")
-    looks_like_a_path = data.startswith((".", "~")) or os.sep in data
-    if not looks_like_a_path and data.replace("_", "-").lower() in known:
-        return canon.find("corpus", data)(data_dir=data_dir)
-    path = Path(data).expanduser()
-    if not path.exists():
-        raise GradusError(f"there is no corpus, file or folder {data!r}{nearest(data, known)}")
+    found = named(data, "corpus")
+    if found is not None:
+        return canon.load(found)(data_dir=data_dir)
+    path = path_of(data, "corpus", canon.names("corpus"))
     if path.is_dir():
         return _marked(_texts(text_files(path)))
     if suffix_of(path) not in RECORDS:

@@ -15,9 +15,10 @@ from gradus.data.decode import EXTENSIONS
 from gradus.data.documents import decoded
 from gradus.data.folder import SPLITS
 from gradus.data.labelled_text import LABEL_NAMES, TEXT_NAMES
+from gradus.data.named import named, path_of
 from gradus.data.tagged import TAGGED
 from gradus.data.text_files import RECORDS, TEXTS, json_record, read_records, read_text, suffix_of
-from gradus.errors import GradusError, nearest
+from gradus.errors import GradusError
 
 __all__ = ["KINDS", "kind_of"]
 
@@ -40,19 +41,11 @@ def kind_of(data: str, target: str | None = None) -> str:
     Raises:
         GradusError: if there is no such data.
     """
-    path, name = Path(data).expanduser(), data.replace("_", "-").lower()
-    if not data.startswith((".", "~")):
-        for kind, registered in KINDS.items():
-            if name in {known.replace("_", "-") for known in canon.names(registered)}:
-                return kind
-    if path.is_dir():
-        return _kind_of_folder(path)
-    if path.is_file():
-        return _kind_of_file(path, target)
-    if data.startswith((".", "~")) or "/" in data:
-        raise GradusError(f"{data} does not exist: name a file, a folder or a registered set (`gradus list`)")
-    known = [name for registered in KINDS.values() for name in canon.names(registered)]
-    raise GradusError(f"there is no data set, file or folder {data!r}{nearest(data, known)}")
+    for kind, registered in KINDS.items():
+        if named(data, registered):
+            return kind
+    path = path_of(data, "data set", [name for registered in KINDS.values() for name in canon.names(registered)])
+    return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path, target)
 
 
 def _kind_of_folder(path: Path) -> str:

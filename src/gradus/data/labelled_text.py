@@ -9,7 +9,6 @@ Equal texts stay on one side of a division, whatever blanks they have; every cla
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from gradus import canon
 from gradus.data.download import digest
 from gradus.data.folder import SPLITS, fingerprint_files
 from gradus.data.labelled_text_sets import NamedTexts
+from gradus.data.named import named, path_of
 from gradus.data.splits import partition
 from gradus.data.text_files import read_lines, read_records, read_text, text_files
 from gradus.errors import GradusError, nearest
@@ -172,19 +172,16 @@ def texts_of(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], list[s
 
 def _opened(data: str, text: str | None, target: str | None, pair: str | None, data_dir: str | Path | None) -> _Found:
     """Return a registered set, or the texts at a path."""
-    looks_like_a_path = data.startswith((".", "~")) or os.sep in data
-    names = canon.names("text-set")
-    if not looks_like_a_path and data.replace("_", "-").lower() in {name.replace("_", "-") for name in names}:
+    found = named(data, "text-set")
+    if found is not None:
         for flag, value in (("--text-column", text), ("--target", target), ("--pair-column", pair)):
             if value is not None:
                 raise GradusError(f"{flag}: the data {data!r} has no columns; leave it out")
-        return _Found(canon.find("text-set", data)(data_dir=data_dir))
-    path = Path(data).expanduser()
-    if not looks_like_a_path and not path.exists():
-        raise GradusError(f"there is no text set and no file {data!r}{nearest(data, names)}")
+        return _Found(canon.load(found)(data_dir=data_dir))
+    path = path_of(data, "text set", canon.names("text-set"))
     if path.is_dir():
         return _folder(path)
-    if path.exists() and not _has_columns(path):
+    if not _has_columns(path):
         read_text(path)  # says better what is wrong with a file that is no text
         raise GradusError(
             f"{path} has no columns: give a CSV, TSV or JSONL file with texts and classes, or a folder with a text "

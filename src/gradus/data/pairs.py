@@ -5,7 +5,6 @@ of val or test was seen in training.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from gradus import canon
 from gradus.data.download import digest
+from gradus.data.named import named, path_of
 from gradus.data.pair_sets import NamedPairs, Pairs
 from gradus.data.splits import partition
 from gradus.data.table_reading import RawTable, read_csv
@@ -113,17 +113,14 @@ def _opened(
     data: str, target: str | None, fields: tuple[str | None, str | None], data_dir: str | Path | None
 ) -> NamedPairs:
     """Return a registered set, or the pairs of the user's files as training pairs."""
-    looks_like_a_path = data.startswith((".", "~")) or os.sep in data
-    known = canon.names("pair-set")
-    if not looks_like_a_path and data.replace("_", "-").lower() in {name.replace("_", "-") for name in known}:
+    found = named(data, "pair-set")
+    if found is not None:
         if target is not None:
             raise GradusError(
                 f"--target {target}: the set {data!r} has its own targets; leave it out, or write ./{data}"
             )
-        return canon.find("pair-set", data)(data_dir=data_dir)
-    path = Path(data).expanduser()
-    if not looks_like_a_path and not path.exists():
-        raise GradusError(f"there is no set of pairs and no file {data!r}{nearest(data, known)}")
+        return canon.load(found)(data_dir=data_dir)
+    path = path_of(data, "set of pairs", canon.names("pair-set"))
     if target is not None:
         other = Path(target).expanduser()
         pairs = _aligned(path, other)

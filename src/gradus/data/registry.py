@@ -1,7 +1,6 @@
 """`load_images`: a name or a folder in; train, val and test out, without leaks."""
 
 import hashlib
-import os
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from gradus.data.decode import sides
 from gradus.data.download import Progress
 from gradus.data.folder import Listing, fingerprint_files, group_equal, list_folder
 from gradus.data.images import ImageSet, ImageSplits
+from gradus.data.named import named, path_of
 from gradus.data.splits import partition
-from gradus.errors import GradusError, nearest
+from gradus.errors import GradusError
 
 __all__ = ["is_registered", "load_images", "open_data"]
 
@@ -76,21 +76,15 @@ def load_images(
 
 def open_data(data: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Original | Listing:
     """Return a registered data set, or the listing of a folder, before splitting; raises as `load_images` does."""
-    if is_registered(data):
-        return canon.find("dataset", data)(data_dir=data_dir, progress=progress)
-    root = Path(data).expanduser()
-    if not _looks_like_a_path(data) and not root.exists():
-        raise GradusError(f"there is no data set and no folder {data!r}{nearest(data, canon.names('dataset'))}")
-    return list_folder(root)
+    found = named(data, "dataset")
+    if found is not None:
+        return canon.load(found)(data_dir=data_dir, progress=progress)
+    return list_folder(path_of(data, "data set", canon.names("dataset")))
 
 
 def is_registered(data: str) -> bool:
     """Return whether a user means a registered data set rather than a folder."""
-    return not _looks_like_a_path(data) and data.replace("_", "-").lower() in canon.names("dataset")
-
-
-def _looks_like_a_path(data: str) -> bool:
-    return data.startswith((".", "~")) or os.sep in data
+    return named(data, "dataset") is not None
 
 
 def _check(image_size: int | tuple[int, int] | None, channels: int | None) -> None:

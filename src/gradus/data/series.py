@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradus import canon
+from gradus.data.named import named, path_of
 from gradus.data.series_sets import NamedSeries
 from gradus.data.table_reading import RawTable, read_csv
 from gradus.errors import GradusError, nearest
@@ -89,15 +90,13 @@ def load_series(
             f"the fractions (val {val_fraction:g}, test {test_fraction:g}) leave nothing to train on: they must sum to "
             "less than 1"
         )
-    known = canon.names("series")
-    if data in known:
-        named: NamedSeries = canon.load(known[data])(data_dir)
-        raw, usual, mark = named.raw, named.target, named.fingerprint
-        season = season or named.season
+    entry = named(data, "series")
+    if entry is not None:
+        found: NamedSeries = canon.load(entry)(data_dir)
+        raw, usual, mark = found.raw, found.target, found.fingerprint
+        season = season or found.season
     else:
-        path = Path(data).expanduser()
-        if not path.is_file():
-            raise GradusError(f"there is no file {data}, and no series of that name{nearest(data, known)}")
+        path = path_of(data, "series", canon.names("series"))
         raw = read_csv(path)
         usual, mark = None, hashlib.sha256(path.read_bytes()).hexdigest()
     names = (target or usual or _only_numbers(raw), *covariates)

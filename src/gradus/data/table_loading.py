@@ -5,7 +5,6 @@ proportion.
 """
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from gradus import canon
 from gradus.data.download import digest
+from gradus.data.named import named, path_of
 from gradus.data.splits import partition
 from gradus.data.table import Table, TableSplits, schema_of
 from gradus.data.table_columns import MISSING
@@ -87,12 +87,10 @@ def load_table(
 
 def _opened(data: str, data_dir: str | Path | None, header: bool | None, delimiter: str | None) -> NamedTable:
     """Return a registered table, or a CSV file as one that knows no target."""
-    looks_like_a_path = data.startswith((".", "~")) or os.sep in data
-    if not looks_like_a_path and data.replace("_", "-").lower() in {n.replace("_", "-") for n in canon.names("table")}:
-        return canon.find("table", data)(data_dir=data_dir)
-    path = Path(data).expanduser()
-    if not looks_like_a_path and not path.exists():
-        raise GradusError(f"there is no table and no file {data!r}{nearest(data, canon.names('table'))}")
+    found = named(data, "table")
+    if found is not None:
+        return canon.load(found)(data_dir=data_dir)
+    path = path_of(data, "table", canon.names("table"))
     raw = read_csv(path, header=header, delimiter=delimiter)
     if len(raw.names) < 2:
         raise GradusError(f"{path} has one column only: name what separates its fields with --delimiter")

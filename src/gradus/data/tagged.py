@@ -20,6 +20,7 @@ import torch
 
 from gradus import canon
 from gradus.data.folder import SPLITS
+from gradus.data.named import named, path_of
 from gradus.data.splits import partition
 from gradus.data.tagged_sets import NamedTags
 from gradus.data.text_files import read_lines, suffix_of
@@ -213,19 +214,17 @@ def _words(value: object) -> bool:
 
 def _opened(data: str, data_dir: str | Path | None) -> NamedTags:
     """Return the sentences that a name or a path means."""
-    known = canon.names("tag-set")
-    if data in known:
-        return canon.load(known[data])(data_dir)
-    path = Path(data).expanduser()
+    found = named(data, "tag-set")
+    if found is not None:
+        return canon.load(found)(data_dir)
+    path = path_of(data, "tag set", canon.names("tag-set"))
     if path.is_dir():
         files = {PARTS[f.name.split(".")[0].lower()]: f for f in sorted(path.iterdir()) if _part(f)}
         if "train" not in files:
             raise GradusError(f"{path} has no file called train: add train.conll, or name one file")
         read = {part: read_tagged(files[part]) for part in ("train", "val", "test") if part in files}
-    elif path.exists():
-        read = {"train": read_tagged(path)}
     else:
-        raise GradusError(f"there is no file or folder {data}, and no tag set of that name{nearest(data, known)}")
+        read = {"train": read_tagged(path)}
     sentences: Sentences = []
     parts: dict[str, range] = {}
     for part, own in read.items():
