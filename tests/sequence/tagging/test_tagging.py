@@ -9,6 +9,7 @@ from gradus.app.cli import main
 from gradus.data.tokenizer import train_tokenizer
 from gradus.engine.product import load_product
 from gradus.errors import GradusError
+from gradus.sequence.encoder.span_finder import SpanFinder, span_scores
 from gradus.sequence.tagging.building import tag_entropy
 from gradus.sequence.tagging.measures import of_tags, span_f1, spans_of
 from gradus.sequence.tagging.product import log_probabilities
@@ -104,6 +105,20 @@ def test_a_tagger_stands_on_a_frozen_encoder(tmp_path: Path, capsys: pytest.Capt
     assert main([*other, "--from", "elmo", "--device", "cpu"]) == 2
     assert "add --model elmo" in capsys.readouterr().err
     assert not (tmp_path / "runs/x").exists()
+
+
+def test_a_run_that_holds_no_encoder_by_itself_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, answers = tmp_path / "ahead.conll", tmp_path / "answers"
+    looks_ahead(path)
+    tokenizer = train_tokenizer("word", ["w0 w1"], specials=("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
+    size = {"layers": 1, "heads": 2, "width": 8, "context": 16}
+    SpanFinder(span_scores(tokenizer, size), tokenizer, size, 4, 3).save(answers / "product")
+    (answers / "recipe.json").write_text("{}")
+    for origin in (answers, trained(path, "tags", "--max-steps", "1")):
+        command = ["train", "sequence/tag", "--data", str(path), "--model", "bert", "--from", str(origin)]
+        capsys.readouterr()
+        assert main([*command, "--runs-dir", str(tmp_path / "runs"), "--device", "cpu"]) == 2
+        assert "that run holds no text encoder" in capsys.readouterr().err
 
 
 def test_spans() -> None:

@@ -91,7 +91,7 @@ def _origin(recipe: Tag, run: Run) -> Any:
     if recipe.from_run is None:
         return None
     origin = run.load(recipe.from_run, device="cpu")
-    if not isinstance(getattr(origin, "tokenizer", None), Tokenizer) or not hasattr(origin.module, "trunk"):
+    if not all(hasattr(origin, name) for name in ("tokenizer", "model", "settings")):
         raise GradusError(
             f"--from {recipe.from_run}: that run holds no text encoder; pretrain one with sequence/pretrain"
         )
