@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from gradus.errors import GradusError, nearest
 
-__all__ = ["Entry", "Parameter", "canon", "example", "find", "live", "load", "lookup", "names", "of_kind", "scan"]
+__all__ = [
+    "Entry", "Parameter", "canon", "example", "find", "known", "live", "load", "lookup", "names", "of_kind", "scan",
+]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
 REQUIRED = "<required>"
@@ -182,17 +184,21 @@ def names(kind: str) -> dict[str, Entry]:
     return {name: entry for entry in of_kind(kind).values() for name in entry.names}
 
 
+def known(kind: str, name: str) -> Entry | None:
+    """Return the entry of a kind that a user's name means, if there is one; hyphens and underscores are alike."""
+    folded = {key.replace("-", "_").lower(): entry for key, entry in names(kind).items()}
+    return folded.get(name.replace("-", "_").lower())
+
+
 def lookup(kind: str, name: str, what: str | None = None) -> Entry:
     """Return the entry of a kind that a user's name means; hyphens and underscores are alike.
 
     Raises:
         GradusError: if there is none, naming the nearest.
     """
-    known = names(kind)
-    folded = {key.replace("-", "_").lower(): entry for key, entry in known.items()}
-    entry = folded.get(name.replace("-", "_").lower())
+    entry = known(kind, name)
     if entry is None:
-        raise GradusError(f"there is no {what or kind} {name!r}{nearest(name, known)}")
+        raise GradusError(f"there is no {what or kind} {name!r}{nearest(name, names(kind))}")
     return entry
 
 

@@ -21,10 +21,7 @@ def named(data: str, kind: str) -> canon.Entry | None:
         data: a name or a path.
         kind: of the registry.
     """
-    if _is_written_as_a_path(data):
-        return None
-    known = {_folded(name): entry for name, entry in canon.names(kind).items()}
-    return known.get(_folded(data))
+    return None if _is_written_as_a_path(data) else canon.known(kind, data)
 
 
 def path_of(data: str, noun: str, known: Collection[str]) -> Path:
@@ -48,7 +45,3 @@ def path_of(data: str, noun: str, known: Collection[str]) -> Path:
 
 def _is_written_as_a_path(data: str) -> bool:
     return data.startswith((".", "~")) or os.sep in data
-
-
-def _folded(name: str) -> str:
-    return name.replace("_", "-").lower()
