@@ -26,6 +26,7 @@ from bench.turns import Advance, Turns, interleave, milliseconds, paired
 from gradus.data.corpora import load_corpus
 from gradus.data.corpus_sources import encode_corpus
 from gradus.data.tokenizer import train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.loop import History, fit
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
@@ -37,7 +38,6 @@ from gradus.sequence.language.gpt import gpt
 from gradus.sequence.language.gpt2_weights import from_hugging_face
 from gradus.sequence.language.objectives import NextToken
 from gradus.sequence.language.recipes import LanguageModel
-from gradus.sequence.learning import Descend
 
 __all__ = ["flops_share", "generation", "training"]
 

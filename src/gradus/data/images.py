@@ -23,6 +23,7 @@ __all__ = ["MEMORY_BUDGET", "Files", "ImageBatch", "ImageSet", "ImageSplits", "M
 
 MEMORY_BUDGET = 2 * 1024**3
 UNLABELLED = -1
+BYTE = torch.tensor(255.0, dtype=torch.float32)  # dividing bytes by it converts them in the same pass
 
 
 class ImageBatch(NamedTuple):
@@ -65,18 +66,15 @@ class Memory:
         height, width, channels = pixels.shape[1:]
         self.pixels, self.names = pixels, names
         self.shape = shape or (channels, height, width)
+        self.plain = self.shape == (channels, height, width)  # whether reading is a bare gather
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    @property
-    def plain(self) -> bool:
-        """Whether reading is a bare gather."""
-        return (*self.pixels.shape[1:],) == (*self.shape[1:], self.shape[0])
-
     def read(self, rows: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch height width channels"]:
         """Return the images of some rows."""
-        return reshaped(self.pixels.index_select(0, rows), self.shape)
+        chosen = self.pixels.index_select(0, rows)
+        return chosen if self.plain else reshaped(chosen, self.shape)
 
     def shown(self, shape: tuple[int, int, int], budget: int = MEMORY_BUDGET) -> "Memory":
         """Return the same images at another shape: converted now if the result fits the budget, else when read."""
@@ -314,7 +312,7 @@ def as_images(
     pixels: UInt8[Tensor, "batch height width channels"], channels_last: bool = True
 ) -> Float[Tensor, "batch channels height width"]:
     """Return stored bytes as images in [0, 1]: x / 255, in float32; colour is channels-last unless refused."""
-    images = pixels.to(torch.float32).div_(255)
+    images = pixels.div(BYTE)
     if images.shape[3] == 1:
         return images.view(images.shape[0], 1, images.shape[1], images.shape[2])
     images = images.permute(0, 3, 1, 2)

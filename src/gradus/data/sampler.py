@@ -8,6 +8,7 @@ Batches are global: with `world` processes, process r takes the r-th of `world` 
 batch that does not divide is filled with samples from the start of the same epoch, so that every process has as many.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,12 +22,21 @@ __all__ = ["Deal", "EpochSampler"]
 
 
 class Deal(NamedTuple):
-    """One process's share of one global batch: the samples, and where in the epoch batch and share begin."""
+    """One process's share of one global batch.
+
+    Attributes:
+        indices: the samples, or their rows where the sampler knows them.
+        epoch: counted from 0.
+        batch: where in the epoch the global batch begins.
+        first: where in the epoch the share begins.
+        columns: what the sampler's columns hold for these samples.
+    """
 
     indices: Int64[Tensor, " share"]
     epoch: int
     batch: int
     first: int
+    columns: tuple[Tensor, ...] = ()
 
 
 class EpochSampler:
@@ -42,6 +52,9 @@ class EpochSampler:
         world: number of processes.
         weights: relative frequency of each sample; None for every sample once an epoch.
         device: where indices are wanted.
+        rows: where each sample lies in a store that holds more, dealt in place of its number.
+        columns: one entry a sample in each, dealt with it. They are gathered once an epoch, so that a batch of them is
+            a view; meant for labels and the like, not for images.
 
     Raises:
         GradusError: if these cannot be met.
@@ -57,8 +70,10 @@ class EpochSampler:
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
-        weights: Float[Tensor, " size"] | None = None,
+        weights: Float[Tensor, " weights"] | None = None,
         device: str | torch.device = "cpu",
+        rows: Int64[Tensor, " size"] | None = None,
+        columns: Sequence[Tensor] = (),
     ) -> None:
         if size < 1:
             raise GradusError("there is nothing to sample from: the data set is empty")
@@ -74,7 +89,9 @@ class EpochSampler:
         self.length = size - size % batch_size if drop_last else size
         self.epoch, self.cursor = 0, 0
         self._cumulative = None if weights is None else _cumulative(weights, size)
-        self._orders: dict[int, Tensor] = {}
+        self._rows = None if rows is None else rows.to(self.device)
+        self._columns = [column.to(self.device) for column in columns]
+        self._epochs: dict[int, tuple[Tensor, list[Tensor]]] = {}
 
     @property
     def batches_per_epoch(self) -> int:
@@ -91,23 +108,25 @@ class EpochSampler:
 
     def deal(self, epoch: int, cursor: int) -> Deal:
         """Return this process's share of the batch that begins at a position of an epoch."""
-        order, end = self._order(epoch), min(cursor + self.batch_size, self.length)
-        if self.world == 1:
-            return Deal(order[cursor:end], epoch, cursor, cursor)
-        share = -(-(end - cursor) // self.world)
-        first = cursor + self.rank * share
-        if first + share <= end:
-            return Deal(order[first : first + share], epoch, cursor, first)
-        places = torch.arange(first, first + share, device=self.device)
-        places = torch.where(places < end, places, (places - end) % self.size)
-        return Deal(order[places], epoch, cursor, first)
+        order, columns = self._epochs.get(epoch) or self._begin(epoch)
+        end, first = min(cursor + self.batch_size, self.length), cursor
+        places: slice | Tensor = slice(cursor, end)
+        if self.world > 1:
+            share = -(-(end - cursor) // self.world)
+            first = cursor + self.rank * share
+            places = slice(first, first + share)
+            if first + share > end:
+                wrapped = torch.arange(first, first + share, device=self.device)
+                places = torch.where(wrapped < end, wrapped, (wrapped - end) % self.size)
+        return Deal(order[places], epoch, cursor, first, tuple([column[places] for column in columns]))
 
-    def _order(self, epoch: int) -> Int64[Tensor, " size"]:
-        """Return an epoch's order on the device; two are kept, as one who reads ahead is in the next epoch already."""
-        if epoch not in self._orders:
-            self._orders = {old: order for old, order in self._orders.items() if abs(old - epoch) <= 1}
-            self._orders[epoch] = self.order(epoch).to(self.device)
-        return self._orders[epoch]
+    def _begin(self, epoch: int) -> tuple[Int64[Tensor, " size"], list[Tensor]]:
+        """Return an epoch's order and columns; two are kept, as one who reads ahead is in the next epoch already."""
+        order = self.order(epoch).to(self.device)
+        columns = [column.index_select(0, order) for column in self._columns]
+        self._epochs = {old: held for old, held in self._epochs.items() if abs(old - epoch) <= 1}
+        self._epochs[epoch] = order if self._rows is None else self._rows.index_select(0, order), columns
+        return self._epochs[epoch]
 
     def after(self, epoch: int, cursor: int) -> tuple[int, int]:
         """Return the position behind the batch at a position; the end of an epoch is the start of the next."""
@@ -142,7 +161,7 @@ class EpochSampler:
             self.epoch, self.cursor = self.epoch + 1, 0
 
 
-def _cumulative(weights: Float[Tensor, " size"], size: int) -> Float[Tensor, " size"]:
+def _cumulative(weights: Float[Tensor, " weights"], size: int) -> Float[Tensor, " weights"]:
     if len(weights) != size:
         raise GradusError(f"there are {len(weights)} weights for {size} samples: give one weight a sample")
     exact = weights.detach().to("cpu", torch.float64)

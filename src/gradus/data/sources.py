@@ -97,6 +97,11 @@ class ImageSource(SampledSource):
         self.augment = Augment(augment) if isinstance(augment, str) else augment
         self.classes = len(image_set.classes)
         self.channels_last = channels_last
+        self._feed = (
+            _MemoryFeed(image_set, self.device)
+            if image_set.in_memory
+            else _FileFeed(image_set, self.device, workers, start_method)
+        )
         self.sampler = EpochSampler(
             len(image_set),
             batch_size,
@@ -107,11 +112,8 @@ class ImageSource(SampledSource):
             world=world,
             weights=weights,
             device=self.device if image_set.in_memory else "cpu",
-        )
-        self._feed = (
-            _MemoryFeed(image_set, self.device)
-            if image_set.in_memory
-            else _FileFeed(image_set, self.device, workers, start_method)
+            rows=self._feed.rows,
+            columns=(image_set.labels,),
         )
 
     def __next__(self) -> ImageBatch:
@@ -138,16 +140,13 @@ class _MemoryFeed:
     def __init__(self, image_set: ImageSet, device: torch.device) -> None:
         store = image_set.pixels
         assert isinstance(store, Memory)
-        self.shared = device.type == "cpu"
-        self.store = store if self.shared else Memory(store.pixels[image_set.rows].to(device), store.shape)
-        whole = len(image_set) == len(store) and bool((image_set.rows == torch.arange(len(store))).all())
-        self.rows = image_set.rows if self.shared and not whole else None
-        self.labels = image_set.labels.to(device)
+        shared = device.type == "cpu"
+        self.store = store if shared else Memory(store.pixels[image_set.rows].to(device), store.shape)
+        self.rows = image_set.rows if shared else None
 
     def next(self, sampler: EpochSampler) -> tuple[UInt8[Tensor, "b h w c"], Int64[Tensor, " b"], Deal]:
         deal = next(sampler)
-        rows = deal.indices if self.rows is None else self.rows.index_select(0, deal.indices)
-        return self.store.read(rows), self.labels.index_select(0, deal.indices), deal
+        return self.store.read(deal.indices), deal.columns[0], deal
 
     def close(self) -> None:
         """Nothing to end."""
@@ -158,6 +157,7 @@ class _FileFeed:
 
     def __init__(self, image_set: ImageSet, device: torch.device, workers: int, start_method: str | None) -> None:
         self.image_set, self.device, self.workers, self.start_method = image_set, device, workers, start_method
+        self.rows = None
         self._ahead: Iterator[Any] | None = None
 
     def next(self, sampler: EpochSampler) -> tuple[UInt8[Tensor, "b h w c"], Int64[Tensor, " b"], Deal]:
@@ -170,8 +170,8 @@ class _FileFeed:
             raise GradusError(pixels)
         # Only now is the batch consumed: a failure, or a checkpoint before this line, leaves it to be dealt again.
         sampler.epoch, sampler.cursor = sampler.after(sampler.epoch, sampler.cursor)
-        labels = self.image_set.labels.index_select(0, deal.indices)
-        return pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True), deal
+        labels = deal.columns[0].to(self.device, non_blocking=True)
+        return pixels.to(self.device, non_blocking=True), labels, deal
 
     def _loader(self, sampler: EpochSampler) -> DataLoader:
         return DataLoader(

@@ -3,14 +3,15 @@
 from gradus.lazy import attach
 
 __all__ = [
-    "Build", "Checkpoint", "Clock", "EarlyStopping", "Evaluate", "History", "KeepBest", "Learner", "MaxTime", "Metrics",
-    "Recipe", "Run", "RunFolder", "Source", "State", "Stop", "UpdateInfo", "Updater", "Watched", "collect", "fit",
-    "restore",
+    "Build", "Checkpoint", "Clock", "Descend", "EarlyStopping", "Evaluate", "History", "KeepBest", "Learner", "MaxTime",
+    "Metrics", "Recipe", "Run", "RunFolder", "Source", "State", "Stop", "UpdateInfo", "Updater", "Watched", "collect",
+    "fit", "restore",
 ]  # fmt: skip
 
 __getattr__, __dir__ = attach(
     __name__,
     {
+        "descent": ("Descend",),
         "folder": ("RunFolder",),
         "loop": ("History", "fit"),
         "learner": ("Clock", "Learner", "Metrics", "Source", "Stop"),

@@ -40,7 +40,8 @@ class Learner(Protocol[B]):  # type: ignore[misc]
     """An algorithm. `step` is the atom of checkpointing and resume; a learner never opens a file.
 
     The metrics that `step` returns are named without prefix. Tensors are averaged over the logging interval and read
-    only then; plain numbers are logged as they last were.
+    only then, so that what they are the mean of may come whole (hits, one a sample); plain numbers are logged as they
+    last were.
     """
 
     def step(self, batch: B) -> Metrics: ...
@@ -82,6 +83,7 @@ class Clock:
         return False
 
 
+# Called after every step; one with `metrics_only` set, only where there are metrics to look at.
 Watcher = Callable[[Clock, Mapping[str, float]], Mapping[str, float] | None]
 Watchers = tuple[Watcher, ...] | list[Watcher]
 AnyState = Any

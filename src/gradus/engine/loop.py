@@ -88,9 +88,12 @@ def fit(
         extended = status == f"finished: {ALL_DONE}" and (steps is None or steps > clock.step)
         clock.stop = None if extended else status.removeprefix("finished: ")
     started = time.perf_counter() - clock.seconds
+    autocast = run.autocast()
+    alone = run.ranks.world == 1
+    told = [(watcher, getattr(watcher, "metrics_only", False)) for watcher in watchers]
     with _signals(run) as caught:
         while clock.stop is None and (steps is None or clock.step < steps):
-            with run.autocast():
+            with autocast:
                 metrics = learner.step(next(source))
             clock.step += 1
             _collect(run.window, metrics)
@@ -102,9 +105,9 @@ def fit(
                 logged.update(_read(run))
                 run.window = {}
                 _require_finite(run, logged)
-            if run.ranks.world == 1 or clock.step % run.log_every == 0:
+            if caught if alone else clock.step % run.log_every == 0:
                 _notice_signals(run, caught)
-            _tell(watchers, run, logged)
+            _tell(told, run, logged)
             if logged:
                 clock.seconds = time.perf_counter() - started
                 run.log(logged)
@@ -132,9 +135,8 @@ def _collect(window: dict[str, Any], metrics: Metrics) -> None:
         if isinstance(value, Tensor):
             held = window.get(name)
             if held is None:
-                window[name] = [value.detach()]
-            else:
-                held.append(value.detach())
+                window[name] = held = []
+            held.append(value.detach() if value.requires_grad else value)
         else:
             window[name] = value
 
@@ -142,11 +144,18 @@ def _collect(window: dict[str, Any], metrics: Metrics) -> None:
 def _read(run: Run) -> dict[str, float]:
     """Return the metrics since the last log entry as numbers: the only place where the device is waited for."""
     wide = torch.float32 if run.device.type == "mps" else torch.float64
-    held = {name: torch.stack(values) for name, values in run.window.items() if isinstance(values, list)}
-    means = [values.to(run.device, wide).mean() for values in held.values()]
+    held = {name: values for name, values in run.window.items() if isinstance(values, list)}
+    means = [_mean(values, wide).to(run.device) for values in held.values()]
     values = dict(zip(held, run.ranks.average(torch.stack(means)).tolist(), strict=True)) if means else {}
     plain = {name: float(v) for name, v in run.window.items() if not isinstance(v, list)}
     return {name if "/" in name else f"train/{name}": value for name, value in (values | plain).items()}
+
+
+def _mean(values: list[Tensor], wide: torch.dtype) -> Tensor:
+    """Return the mean over the steps; a step that gave several values (its hits, say) counts by their mean."""
+    if len({value.shape for value in values}) > 1:  # the last batch of an epoch may be smaller
+        values = [value.to(wide).mean() for value in values]
+    return torch.stack(values).to(wide).mean()
 
 
 def _require_finite(run: Run, logged: Mapping[str, float]) -> None:
@@ -157,8 +166,10 @@ def _require_finite(run: Run, logged: Mapping[str, float]) -> None:
             raise GradusError(f"{name} became {value} by step {run.clock.step}: {blame(run)}")
 
 
-def _tell(watchers: Sequence[Watcher], run: Run, logged: dict[str, float]) -> None:
-    for watcher in watchers:
+def _tell(told: Sequence[tuple[Watcher, bool]], run: Run, logged: dict[str, float]) -> None:
+    for watcher, metrics_only in told:
+        if metrics_only and not logged:
+            continue
         try:
             found = watcher(run.clock, logged)
         except Stop as stop:

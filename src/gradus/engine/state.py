@@ -11,6 +11,7 @@ No pickle is involved, so a state from a stranger cannot run code.
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["State", "Stateful", "collect", "join", "modules_of", "placed", "restore", "same", "split"]
+__all__ = ["State", "Stateful", "collect", "join", "modules_of", "notice_change", "placed", "restore", "same", "split"]
 
 State = dict[str, Any]
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
@@ -103,6 +104,17 @@ def restore(state: State, **parts: Stateful) -> None:
     """
     for name, part in parts.items():
         part.load_state_dict(state[name])
+
+
+def notice_change(saved: str, fingerprint: str) -> None:
+    """Warn where a state was saved while learning from other data.
+
+    Args:
+        saved: fingerprint of the data then.
+        fingerprint: of the data now.
+    """
+    if saved != fingerprint:
+        warnings.warn("the data has changed since the run began: it goes on with what is there now", stacklevel=3)
 
 
 def placed(live: Any, saved: Any) -> Any:

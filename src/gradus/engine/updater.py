@@ -33,11 +33,13 @@ class UpdateInfo(NamedTuple):
         loss: the loss, detached, not divided by the accumulation.
         grad_norm: global norm before clipping; None where no clipping was asked for or nothing was applied.
         skipped: whether the parameters were left alone (accumulating, or an fp16 overflow).
+        lr: the learning rate it went by, before group scales.
     """
 
     loss: Tensor
     grad_norm: Tensor | None
     skipped: bool
+    lr: float
 
 
 class _Group:
@@ -108,6 +110,7 @@ class Updater:
         self.torch_optimizer = None if isinstance(optimizer, Rule) else optimizer
         if self.torch_optimizer is not None:
             self._base_lrs = [group["lr"] for group in self.torch_optimizer.param_groups]
+        self._reevaluates = self.torch_optimizer is not None and isinstance(self.torch_optimizer, torch.optim.LBFGS)
         self.schedule, self.clip, self.clip_value, self.accumulate = schedule, clip, clip_value, accumulate
         self.ema = EMA([*self.params, *statistics], decay=ema) if ema else None
         self.scale: Tensor | None = None
@@ -154,40 +157,37 @@ class Updater:
         value = loss if isinstance(loss, Tensor) else loss()
         self._backward(value)
         self._micro += 1
+        lr = self.lr
         if self._micro < self.accumulate:
-            return UpdateInfo(value.detach(), None, True)
+            return UpdateInfo(value.detach(), None, True, lr)
         self._micro = 0
         norm, sound = self._finish_gradients()
         if sound:
-            self._apply()
+            self._apply(lr)
         for p in self.params:
             p.grad = None
-        return UpdateInfo(value.detach(), norm, not sound)
-
-    @property
-    def _reevaluates(self) -> bool:
-        return isinstance(self.torch_optimizer, torch.optim.LBFGS) if self.torch_optimizer is not None else False
+        return UpdateInfo(value.detach(), norm, not sound, lr)
 
     def _backward(self, loss: Tensor) -> None:
         kind = loss.device.type
         if torch.is_autocast_enabled(kind):
             # Each operation's backward has its forward's precision; what is evaluated anew (an adjoint) keeps its own.
             with torch.autocast(kind, enabled=False):
-                self._differentiate(loss)
-        else:
-            self._differentiate(loss)
-
-    def _differentiate(self, loss: Tensor) -> None:
-        scaled = loss / self.accumulate if self.accumulate > 1 else loss
+                self._backward(loss)
+            return
+        if self.accumulate > 1:
+            loss = loss / self.accumulate
         if self.scale is not None:
-            scaled = scaled * self.scale
+            loss = loss * self.scale
         if self._sharded:
-            _sharded_backward(scaled, self)
+            _sharded_backward(loss, self)
         else:
-            scaled.backward(inputs=self.params)
+            loss.backward(inputs=self.params)
 
     def _finish_gradients(self) -> tuple[Tensor | None, bool]:
         """Average over ranks, unscale and clip; return the norm and whether the gradients are finite (fp16 only)."""
+        if self._world == 1 and self.scale is None and self.clip is None and self.clip_value is None:
+            return None, True
         grads = [p.grad for p in self.params if p.grad is not None]
         if self._world > 1:
             _average(grads)
@@ -202,24 +202,23 @@ class Updater:
             clip_value_(grads, self.clip_value)
         return norm, sound
 
-    def _apply(self) -> None:
-        multiplier = self.schedule(self.count) if self.schedule else 1.0
+    def _apply(self, lr: float) -> None:
         if self.rule is not None:
-            for group in self.groups:
-                grads = [p.grad for p in group.params]
-                lr = self.rule.lr * multiplier * group.lr_scale
-                group.stepper.step(grads, lr, group.weight_decay)
+            with torch.no_grad():
+                for group in self.groups:
+                    group.stepper.step([p.grad for p in group.params], lr * group.lr_scale, group.weight_decay)
         else:
             assert self.torch_optimizer is not None
-            self._set_lrs(multiplier)
+            self._set_lrs()
             self.torch_optimizer.step()
         self.count += 1
         if self.ema is not None:
             self.ema.update()
 
-    def _set_lrs(self, multiplier: float) -> None:
+    def _set_lrs(self) -> None:
         assert self.torch_optimizer is not None
         if self.schedule:
+            multiplier = self.schedule(self.count)
             for group, base in zip(self.torch_optimizer.param_groups, self._base_lrs, strict=True):
                 group["lr"] = base * multiplier
 
@@ -234,14 +233,15 @@ class Updater:
             self._finish_gradients()
             return value.detach()
 
-        self._set_lrs(self.schedule(self.count) if self.schedule else 1.0)
+        lr = self.lr
+        self._set_lrs()
         first = self.torch_optimizer.step(evaluate)  # type: ignore[arg-type]
         self.count += 1
         if self.ema is not None:
             self.ema.update()
         for p in self.params:
             p.grad = None
-        return UpdateInfo(torch.as_tensor(first), None, False)
+        return UpdateInfo(torch.as_tensor(first), None, False, lr)
 
     def state_dict(self) -> State:
         """Return counts, the rule's state, the average, the scaler, and gradients accumulated so far.

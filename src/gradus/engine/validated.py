@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from gradus.engine.learner import Watcher
     from gradus.engine.run import Run
 
-__all__ = ["Averaging", "Validated"]
+__all__ = ["Averaging", "Judged", "Validated"]
 
-RARELY = 50  # an epoch of little data is a step or two, too short to evaluate and save after each
+RARELY = 50
+Judged = tuple[str, Literal["min", "max"]]
 
 
 @runtime_checkable
@@ -36,7 +37,8 @@ class Validated(Recipe):
     evaluate_every: int | None = None
     """Steps between two evaluations; every epoch, but 50 steps at least, when left out."""
 
-    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
+    best: ClassVar[Judged] = ("val/loss", "min")
+    rarely: ClassVar[int] = RARELY  # an epoch of little data is a step or two, too short to evaluate and save after
 
     def __post_init__(self) -> None:
         """Check both."""
@@ -44,7 +46,12 @@ class Validated(Recipe):
         positive(self, "patience", "evaluate_every")
 
     def watchers(
-        self, run: "Run", learner: Averaging, validate: Callable[[], Mapping[str, float]] | None, per_epoch: int
+        self,
+        run: "Run",
+        learner: Averaging,
+        validate: Callable[[], Mapping[str, float]] | None,
+        per_epoch: int,
+        best: Judged | None = None,
     ) -> "list[Watcher]":
         """Return what evaluates, keeps the best weights, saves and stops.
 
@@ -53,15 +60,16 @@ class Validated(Recipe):
             learner: whose averaged weights are evaluated; the schedule of its `update`, if it has one, is told.
             validate: returns metrics named `val/…`, `best` among them; None where there is nothing to validate on.
             per_epoch: steps of an epoch.
+            best: the metric by which weights are kept, and whether less or more is better; the recipe's when left out.
         """
         import torch
 
         from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime, Watched
 
-        often = max(per_epoch, RARELY)
+        often = max(per_epoch, self.rarely)
         watchers: list[Watcher] = []
         if validate is not None:
-            metric, mode = self.best
+            metric, mode = best or self.best
 
             def evaluate() -> dict[str, float]:
                 with learner.averaged(), run.autocast(), torch.inference_mode():

@@ -102,6 +102,8 @@ class KeepBest:
         mode: whether more or less is better.
     """
 
+    metrics_only = True
+
     def __init__(self, run: Run, monitor: str, mode: Mode = "max") -> None:
         self.run, self.monitor, self.mode = run, monitor, mode
 
@@ -122,6 +124,8 @@ class EarlyStopping:
         mode: whether more or less is better.
         margin: how much better counts as better.
     """
+
+    metrics_only = True
 
     def __init__(self, monitor: str, patience: int, mode: Mode = "max", margin: float = 0.0) -> None:
         self.monitor, self.patience, self.mode, self.margin = monitor, patience, mode, margin
@@ -156,6 +160,8 @@ class Watched:
         monitor: name of the metric.
         mode: whether more or less is better.
     """
+
+    metrics_only = True
 
     def __init__(self, schedule: Schedule | None, monitor: str, mode: Mode = "max") -> None:
         self.plateau, self.monitor, self.sign = watched(schedule), monitor, -1 if mode == "max" else 1

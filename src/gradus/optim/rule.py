@@ -219,22 +219,21 @@ class Bound:
         self._fused = rule.fused_step if alone and rule.takes_kernel(part) else None
 
     def step(self, grads: Sequence[Tensor | None], lr: float, weight_decay: float | None = None) -> None:
-        """Step the parameters; arguments as those of `Rule.update`."""
+        """Step the parameters, under `torch.no_grad()`; arguments as those of `Rule.update`."""
         steps: list[int] = self.state["step"]
-        if self._fused is None or len(set(steps)) != 1 or not self._fits(grads):
+        if self._fused is None or steps.count(steps[0]) != len(steps) or not self._fits(grads):
             self.rule.update(self.params, grads, self.state, lr, weight_decay)
             return
         decay = self.rule.weight_decay if weight_decay is None else weight_decay
-        with torch.no_grad():
-            self._fused(Part(self.params, grads, self._slots, steps[0] + 1, lr, decay))  # type: ignore[arg-type]
+        self._fused(Part(self.params, grads, self._slots, steps[0] + 1, lr, decay))  # type: ignore[arg-type]
         self.state["step"] = [steps[0] + 1] * len(steps)
 
     def _fits(self, grads: Sequence[Tensor | None]) -> bool:
         """Say whether every gradient is there, dense, and walks memory as its parameter still does."""
-        return all(
-            grad is not None and grad.layout is torch.strided and grad.stride() == stride == param.stride()
-            for param, grad, stride in zip(self.params, grads, self._strides, strict=True)
-        )
+        try:
+            return self._strides == list(map(Tensor.stride, self.params)) == list(map(Tensor.stride, grads))  # type: ignore[arg-type]
+        except (TypeError, RuntimeError):  # one is None, or sparse
+            return False
 
 
 def _shards(

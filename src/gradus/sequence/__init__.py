@@ -2,12 +2,11 @@
 
 from gradus.lazy import attach
 
-__all__ = ["Descend", "SequenceRecipe"]
+__all__ = ["SequenceRecipe"]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "learning": ("Descend",),
         "recipe": ("SequenceRecipe",),
     },
 )

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from gradus.data.sources import TensorSource
 from gradus.data.table import Table, TableSplits
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.tabular.encoder import Encoder, fit_encoder
 from gradus.tabular.fitting import Part, fitted
-from gradus.tabular.learning import Facts, FitTable, TrainTable
+from gradus.tabular.learning import Facts, FitTable, row_loss
 from gradus.tabular.network import TableNetwork
 from gradus.tabular.recipes import TableRecipe
 
@@ -29,7 +30,7 @@ def build(recipe: TableRecipe, run: Run) -> Build:
     facts = Facts(splits.schema, encoder)
     if not (recipe.at_once or splits.classes):
         facts = facts._replace(centre=float(train.target.mean()), scale=float(train.target.std(correction=0)) or 1.0)
-    learner: FitTable | TrainTable
+    learner: FitTable | Descend
     if recipe.at_once:
         tensors = _tensors(features, train.target, weights)
         learner = FitTable(_fit(recipe, splits, encoder), facts, splits.fingerprint)
@@ -86,7 +87,7 @@ def _fit(recipe: TableRecipe, splits: TableSplits, encoder: Encoder) -> Any:
     return fit
 
 
-def _network_learner(recipe: TableRecipe, run: Run, facts: Facts, steps: int, fingerprint: str) -> TrainTable:
+def _network_learner(recipe: TableRecipe, run: Run, facts: Facts, steps: int, fingerprint: str) -> Descend:
     with run.stream("init"):
         network = TableNetwork(
             facts.encoder.width, len(facts.schema.classes) or 1, groups=facts.encoder.groups(),
@@ -94,10 +95,10 @@ def _network_learner(recipe: TableRecipe, run: Run, facts: Facts, steps: int, fi
             norm=recipe.norm,
         )  # fmt: skip
     network = run.prepare(network)  # type: ignore[assignment]
-    return TrainTable(network, recipe.updater(network, steps), facts, fingerprint)
+    return Descend(network, recipe.updater(network, steps), row_loss, facts, fingerprint)
 
 
-def _validator(recipe: TableRecipe, learner: FitTable | TrainTable, val: Table) -> Any:
+def _validator(recipe: TableRecipe, learner: FitTable | Descend, val: Table) -> Any:
     """Return what measures the learner on the validation part; None where that is empty."""
     if not len(val):
         return None

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gradus.data.table import Table, TableSplits
+    from gradus.engine.descent import Descend
     from gradus.engine.run import Run
-    from gradus.tabular.learning import FitTable, TrainTable
+    from gradus.tabular.learning import FitTable
     from gradus.tabular.product import TableProduct
 
 __all__ = ["Classify", "Regress", "TableRecipe"]
@@ -143,7 +144,7 @@ class TableRecipe(Optimised, Divided, Validated, ABC):
     def measure(self, outputs: "Tensor", table: "Table", split: str) -> dict[str, float]:
         """Return the metrics of outputs, in the units of the targets, named `split/metric`."""
 
-    def product(self, learner: "FitTable | TrainTable") -> "TableProduct":
+    def product(self, learner: "FitTable | Descend") -> "TableProduct":
         """Return the model that the learner holds, averaged weights where there are any."""
         from gradus.tabular import product
         from gradus.tabular.network import TableModel
@@ -154,7 +155,7 @@ class TableRecipe(Optimised, Divided, Validated, ABC):
         module = TableModel(facts.encoder, network, facts.centre, facts.scale)
         kind = product.TableClassifier if self.task == "classify" else product.TableRegressor
         described = {"model": self.model, "form": network.form, "network": network.facts(), "centre": facts.centre,
-                     "scale": facts.scale, "chosen": learner.chosen}  # fmt: skip
+                     "scale": facts.scale, "chosen": getattr(learner, "chosen", {})}  # fmt: skip
         return kind(module, facts.schema, described)
 
     def evaluate(self, product: "TableProduct", split: str, device: str = "auto") -> dict[str, float]:

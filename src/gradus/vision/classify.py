@@ -6,7 +6,6 @@
 the product (an attack, an explanation, an export) works on pixels in [0, 1].
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,7 +20,7 @@ from gradus.canon import canon
 from gradus.data.images import ImageBatch, ImageSet, ImageSplits
 from gradus.engine.capabilities import InputBatch
 from gradus.engine.product import load_weights, save_product
-from gradus.engine.state import State, collect, restore
+from gradus.engine.state import State, collect, notice_change, restore
 from gradus.engine.updater import Updater
 from gradus.errors import GradusError
 from gradus.nn.many_heads import ManyHeads
@@ -53,7 +52,7 @@ class ImageModel(nn.Module):
 
     def prepare(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels h w"]:
         """Return images as the network sees them."""
-        if tuple(images.shape[-2:]) != self.size:
+        if images.shape[-2:] != self.size:
             images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
         return (images - self.mean) / self.std
 
@@ -108,27 +107,25 @@ class ClassifyImages:
             self.model.train()
             for module in self.frozen:
                 module.eval()
-        lr = self.update.lr
         outputs = self.model.outputs(batch.images)
         info = self.update(self._total(outputs, batch.labels))
         hard = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(1)
-        accuracy = (outputs[0][1].detach().argmax(1) == hard).float().mean()
-        metrics: dict[str, Tensor | float] = {"loss": info.loss, "accuracy": accuracy, "lr": lr}
+        metrics: dict[str, Tensor | float] = {
+            "loss": info.loss, "accuracy": outputs[0][1].argmax(1) == hard, "lr": info.lr,
+        }  # fmt: skip
         if self._solvers:
             metrics["nfev"] = float(sum(module.nfev for module in self._solvers))
         return metrics if info.grad_norm is None else {**metrics, "grad_norm": info.grad_norm}
 
     def _total(self, outputs: Sequence[tuple[float, Tensor]], labels: Tensor) -> Tensor:
         """Return the weighted sum of the heads' losses."""
-        (first, main), *others = outputs
-        total = self._loss(main, labels)
-        total = total if first == 1 else first * total
-        for weight, logits in others:
-            total = total + weight * self._loss(logits, labels)
+        total: Tensor | None = None
+        for weight, logits in outputs:
+            loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
+            weighted = loss if weight == 1 else weight * loss
+            total = weighted if total is None else total + weighted
+        assert total is not None, "a model without outputs"
         return total
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -144,8 +141,7 @@ class ClassifyImages:
     def load_state_dict(self, state: State) -> None:
         """Put both back in place."""
         restore(state, model=self.model, update=self.update)
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn("the data has changed since the run began: it goes on with what is there now", stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)
 
 
 def evaluate(scores: Callable[[Tensor], Tensor], batches: Iterator[ImageBatch], prefix: str) -> dict[str, float]:

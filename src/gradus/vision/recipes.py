@@ -1,7 +1,7 @@
 """The recipes of vision, as flat typed data. Imports no torch: building does."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,10 +9,11 @@ from gradus import canon as registry
 from gradus.canon import canon
 from gradus.engine.options import Divided, Optimised, between
 from gradus.engine.recipe import Build, positive
+from gradus.engine.validated import Judged, Validated
 from gradus.errors import GradusError
 
 if TYPE_CHECKING:
-    from gradus.data.images import ImageSplits
+    from gradus.data.images import ImageSet, ImageSplits
     from gradus.engine.run import Run
     from gradus.vision.classify import Classifier, ClassifyImages, ImageModel
 
@@ -23,7 +24,7 @@ __all__ = ["Classify"]
     "vision/classify", kind="recipe", paper="LeCun et al. 1998, Gradient-based learning applied to document recognition"
 )
 @dataclass(frozen=True, kw_only=True)
-class Classify(Optimised, Divided):
+class Classify(Optimised, Divided, Validated):
     """Train an image classifier on a named data set or on a folder with one sub-folder of images per class."""
 
     data: str = "digits"
@@ -50,12 +51,8 @@ class Classify(Optimised, Divided):
     """Probability mass spread evenly over the classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh the classes in the loss; balanced makes each count the same."""
-    patience: int | None = None
-    """Stop when the monitored metric has not improved for this many evaluations."""
     monitor: str = "val/accuracy"
     """Metric by which the best weights are kept: val/accuracy or val/loss."""
-    evaluate_every: int | None = None
-    """Steps between two evaluations; every epoch when left out."""
     from_run: str | None = None
     """Start from the weights of another run (also spelled --from)."""
     freeze: Literal["none", "trunk"] = "none"
@@ -63,14 +60,13 @@ class Classify(Optimised, Divided):
     trunk_lr: float = 1.0
     """Factor on the learning rate below the head, for fine-tuning."""
 
+    rarely: ClassVar[int] = 1
     capabilities: ClassVar[tuple[str, ...]] = ("predict", "explain", "attack", "export")
 
     def __post_init__(self) -> None:
         """Check every option without importing torch."""
         super().__post_init__()
-        positive(
-            self, "heads", "image_size", "channels", "limit", "batch_size", "patience", "evaluate_every", "trunk_lr"
-        )
+        positive(self, "heads", "image_size", "channels", "limit", "batch_size", "trunk_lr")
         between(self, 0, 1, "label_smoothing")
         if self.monitor not in ("val/accuracy", "val/loss"):
             raise GradusError(f"--monitor is val/accuracy or val/loss, got {self.monitor!r}")
@@ -112,7 +108,9 @@ class Classify(Optimised, Divided):
             frozen=[model.network.trunk] if self.freeze == "trunk" else [], classes=splits.classes, facts=facts,
             fingerprint=splits.fingerprint,
         )  # fmt: skip
-        watchers = self._watchers(run, learner, splits)
+        best: Judged = (self.monitor, "max" if self.monitor == "val/accuracy" else "min")
+        validate = self._validation(run, learner, splits.val)
+        watchers = self.watchers(run, learner, validate, source.batches_per_epoch, best)
         notes = {
             "model": facts["model"], "parameters": sum(p.numel() for p in model.parameters()),
             "train": len(splits.train), "val": len(splits.val), "test": len(splits.test),
@@ -160,29 +158,13 @@ class Classify(Optimised, Divided):
         counts = torch.bincount(splits.train.labels, minlength=len(splits.classes)).clamp(min=1).float()
         return (counts.sum() / (len(counts) * counts)).to(run.device)
 
-    def _watchers(self, run: "Run", learner: "ClassifyImages", splits: "ImageSplits") -> Sequence[Any]:
-        from gradus.engine.watchers import Checkpoint, EarlyStopping, Evaluate, KeepBest, MaxTime, Watched
+    def _validation(
+        self, run: "Run", learner: "ClassifyImages", val: "ImageSet"
+    ) -> "Callable[[], Mapping[str, float]]":
         from gradus.vision import classify
 
-        val = splits.val.take(range(min(2 * self.batch_size, len(splits.val)))) if self.fast_dev_run else splits.val
-
-        def validate() -> dict[str, float]:
-            with learner.averaged(), run.autocast():
-                return classify.evaluate(learner.model, val.batches(256, run.device), "val")
-
-        mode: Literal["min", "max"] = "max" if self.monitor == "val/accuracy" else "min"
-        epochs = None if self.evaluate_every else 1
-        watchers: list[Any] = [
-            Evaluate(run, validate, every_steps=self.evaluate_every, every_epochs=epochs),
-            Watched(learner.update.schedule, self.monitor, mode),
-            KeepBest(run, self.monitor, mode),
-            Checkpoint(run, every_steps=self.checkpoint_every, every_epochs=None if self.checkpoint_every else 1),
-        ]
-        if self.patience is not None:
-            watchers.append(EarlyStopping(self.monitor, self.patience, mode))
-        if self.max_time is not None:
-            watchers.append(MaxTime(run, self.max_time))
-        return watchers
+        part = val.take(range(min(2 * self.batch_size, len(val)))) if self.fast_dev_run else val
+        return lambda: classify.evaluate(learner.model, part.batches(256, run.device), "val")
 
     def product(self, learner: "ClassifyImages") -> "Classifier":
         """Return the classifier with the weights that the learner holds, averaged ones where there are any."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gradus.data.labelled_text import TextSplits
 from gradus.data.ragged import SequenceSource
 from gradus.data.tokenizer import SPECIALS, Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.engine.state import State
@@ -24,7 +25,7 @@ from gradus.sequence.classification.reading import Reader
 from gradus.sequence.classification.recipes import Classify
 from gradus.sequence.classification.terms import Terms, fit_terms
 from gradus.sequence.embedding.vector_files import read_vectors
-from gradus.sequence.learning import Descend
+from gradus.sequence.starting import product_of, spell
 
 __all__ = ["ClassEntropy", "Facts", "build"]
 
@@ -67,7 +68,7 @@ class ClassEntropy:
 def build(recipe: Classify, run: Run) -> Build:
     """Return the learner, the source and what watches them."""
     splits = recipe.splits()
-    origin = _origin(recipe, run)
+    origin = product_of(run, recipe.from_run, recipe.model, "no text encoder and no classifier of texts")
     tokenizer = origin.tokenizer if origin is not None else _tokenizer(recipe, splits)
     network, described = _network(recipe, run, splits, tokenizer, origin)
     context = getattr(network.get_submodule("trunk"), "context", None)
@@ -111,18 +112,6 @@ def _said_of_length(cut: int, most: int | None) -> list[str]:
     return [said]
 
 
-def _origin(recipe: Classify, run: Run) -> Any:
-    """Return the product of the run to start from; None where there is none."""
-    if recipe.from_run is None:
-        return None
-    origin = run.load(recipe.from_run, device="cpu")
-    if not all(hasattr(origin, name) for name in ("tokenizer", "model", "settings")):
-        raise GradusError(f"--from {recipe.from_run}: that run holds no text encoder and no classifier of texts")
-    if origin.model != recipe.model:
-        raise GradusError(f"--from {recipe.from_run}: that run holds another model; add --model {origin.model}")
-    return origin
-
-
 def _tokenizer(recipe: Classify, splits: TextSplits) -> Tokenizer | Terms:
     """Return what texts are cut into, learned from the training texts."""
     train = splits.train
@@ -159,9 +148,7 @@ def _network(
         )  # fmt: skip
     if vectors:
         models.adopt_vectors(network, {token: id for id, token in enumerate(tokenizer.tokens)}, vectors)
-    for module in network.modules():
-        if hasattr(module, "spell"):
-            module.spell(tokenizer.tokens)  # type: ignore[operator]
+    spell(network, tokenizer.tokens)
     if origin is not None:
         same = getattr(origin, "classes", None) == splits.classes
         models.transfer(origin.module, network, same, recipe.from_run or "")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gradus.data.labelled_text import TextSplits
+    from gradus.engine.descent import Descend
     from gradus.engine.run import Run
     from gradus.engine.updater import Updater
     from gradus.sequence.classification.product import TextClassifier
-    from gradus.sequence.learning import Descend
 
 __all__ = ["BAGS", "Classify"]
 

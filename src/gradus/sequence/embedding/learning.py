@@ -15,7 +15,6 @@ Everything happens on one thread, as the products are too small to share out: th
 are.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from gradus.engine.state import State, collect, restore
+from gradus.engine.state import State, collect, notice_change, restore
 from gradus.sequence.embedding.bands import BLOCK
 from gradus.sequence.embedding.cooccurrence import Cooccurrences
 from gradus.sequence.embedding.tables import Embedding
@@ -36,7 +35,6 @@ STEEPEST = 6.0
 STEEPEST_SOFTMAX = 1.0
 MOST_BLOCKS = 16
 ENTRIES = 512
-CHANGED = "the data has changed since the run began: it goes on with what is there now"
 
 
 def chunk_for(
@@ -111,5 +109,4 @@ class LearnVectors:
         """Put all back in place."""
         restore(state, network=self.network, rule=self.rule)
         self.steps = state["steps"]
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn(CHANGED, stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)

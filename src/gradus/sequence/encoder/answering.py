@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gradus import canon as registry
 from gradus.data.ragged import Ragged, SequenceSource, in_batches
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.errors import GradusError
@@ -32,7 +33,6 @@ from gradus.sequence.encoder.models import adopt
 from gradus.sequence.encoder.questions import Question, QuestionSplits, load_questions
 from gradus.sequence.encoder.recipes import Answer
 from gradus.sequence.encoder.span_finder import SpanFinder, span_scores, windows
-from gradus.sequence.learning import Descend
 
 __all__ = ["build", "evaluate", "exact", "f1", "normalised", "span_loss"]
 

@@ -10,10 +10,11 @@ from gradus.data.corpora import Corpus
 from gradus.data.draws import generator
 from gradus.data.ragged import Ragged, SequenceSource, in_batches
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.errors import GradusError
-from gradus.sequence.encoder.elmo import Elmo, ElmoPretraining
+from gradus.sequence.encoder.elmo import ElmoPretraining
 from gradus.sequence.encoder.heads import BertPretraining
 from gradus.sequence.encoder.masking import Masking
 from gradus.sequence.encoder.models import adopt
@@ -22,7 +23,7 @@ from gradus.sequence.encoder.product import TextEncoder, encoder
 from gradus.sequence.encoder.recipes import Pretrain
 from gradus.sequence.encoder.rows import Columns, rows_of, sentences_of
 from gradus.sequence.encoder.sentence_pairs import sentences_only
-from gradus.sequence.learning import Descend
+from gradus.sequence.starting import spell
 
 __all__ = ["build", "evaluate", "origin"]
 
@@ -125,8 +126,7 @@ def _network(
 ) -> Network:
     with run.stream("init"):
         network = encoder(recipe.model, tokenizer, settings)
-    if isinstance(network.trunk, Elmo):
-        network.trunk.spell(tokenizer.tokens)
+    spell(network, tokenizer.tokens)
     if start is not None:
         adopt(network, start.module)
         heads = {key: value for key, value in start.module.state_dict().items() if key in network.state_dict()}

@@ -180,15 +180,6 @@ class Elmo(nn.Module):
         self.back = nn.ModuleList(Recurrent("lstm", half, half) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
 
-    def spell(self, words: Sequence[str]) -> None:
-        """Take down the letters of every word, where they are what the vectors are made from.
-
-        Args:
-            words: by token id.
-        """
-        if isinstance(self.words, Spelled):
-            self.words.spell(words)
-
     def embed(self, tokens: Tokens) -> Float[Tensor, "batch time half"]:
         """Return the vectors of words, which know nothing of their neighbours."""
         return self.words(tokens)

@@ -14,10 +14,10 @@ from gradus.errors import GradusError
 from gradus.sequence.recipe import SequenceRecipe
 
 if TYPE_CHECKING:
+    from gradus.engine.descent import Descend
     from gradus.engine.run import Run
     from gradus.sequence.encoder.product import TextEncoder
     from gradus.sequence.encoder.span_finder import SpanFinder
-    from gradus.sequence.learning import Descend
 
 __all__ = ["Answer", "Pretrain"]
 

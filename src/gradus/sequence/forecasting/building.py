@@ -1,6 +1,5 @@
 """The parts of a run that learns to forecast, as its recipe asks for them."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from gradus.data.series import SeriesSplits
 from gradus.data.sources import TensorSource
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.engine.state import State, collect, restore
@@ -20,7 +20,6 @@ from gradus.sequence.forecasting.measures import naive_error, of_forecasts
 from gradus.sequence.forecasting.models import seasonal_naive
 from gradus.sequence.forecasting.product import AT_ONCE, build_forecaster
 from gradus.sequence.forecasting.recipes import Forecast
-from gradus.sequence.learning import CHANGED, Descend
 
 __all__ = ["AtOnce", "SquaredError", "build", "windows"]
 
@@ -93,8 +92,7 @@ class AtOnce:
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
         restore(state, network=self.network)
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn(CHANGED, stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)
 
 
 def windows(

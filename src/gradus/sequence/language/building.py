@@ -13,6 +13,7 @@ from gradus.data.corpora import Corpus, CorpusSplits
 from gradus.data.corpus_sources import StreamSource, Tokens, WindowSource, encode_corpus
 from gradus.data.sources import TensorSource
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.engine.state import State
@@ -24,7 +25,6 @@ from gradus.sequence.language.models import make
 from gradus.sequence.language.objectives import CountTokens, NextToken
 from gradus.sequence.language.product import TextModel
 from gradus.sequence.language.recipes import LanguageModel
-from gradus.sequence.learning import Descend
 
 __all__ = ["build", "evaluate", "product"]
 

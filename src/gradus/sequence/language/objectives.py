@@ -11,7 +11,6 @@ References:
     trajectories. Szegedy et al. 2016, Rethinking the Inception architecture (label smoothing).
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,11 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradus.engine.device import Ranks
-from gradus.engine.state import State
+from gradus.engine.state import State, notice_change
 from gradus.nn.recurrent import detached
 from gradus.sequence.language.evaluating import token_cost
 from gradus.sequence.language.models import device_of, make
-from gradus.sequence.learning import CHANGED
 
 __all__ = ["CountTokens", "NextToken"]
 
@@ -127,5 +125,4 @@ class CountTokens:
     def load_state_dict(self, state: State) -> None:
         """Put them back."""
         self._found = state["found"]
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn(CHANGED, stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from gradus.data.ragged import SequenceSource
 from gradus.data.tagged import TaggedSet, TaggedSplits
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
-from gradus.errors import GradusError
 from gradus.sequence.encoder.building import SPECIALS
 from gradus.sequence.encoder.models import adopt
-from gradus.sequence.learning import Descend
+from gradus.sequence.starting import product_of, spell
 from gradus.sequence.tagging.measures import of_tags
 from gradus.sequence.tagging.product import build_tagger, log_probabilities
 from gradus.sequence.tagging.reading import NONE, Reader
@@ -52,7 +52,7 @@ def truth_of(part: TaggedSet, names: Sequence[str]) -> Int64[Tensor, " tokens"]:
 def build(recipe: Tag, run: Run) -> Build:
     """Return the learner, the source and what watches them."""
     splits = recipe.splits()
-    origin = _origin(recipe, run)
+    origin = product_of(run, recipe.from_run, recipe.model, "no text encoder; pretrain one with sequence/pretrain")
     reader, network, settings = _network(recipe, run, splits, origin)
     read = reader.read(splits.train.tokens)
     network = run.prepare(network)
@@ -86,20 +86,6 @@ def build(recipe: Tag, run: Run) -> Build:
     return Build(learner, source, steps, watchers, notes)
 
 
-def _origin(recipe: Tag, run: Run) -> Any:
-    """Return the product of the run to start from; None where there is none."""
-    if recipe.from_run is None:
-        return None
-    origin = run.load(recipe.from_run, device="cpu")
-    if not all(hasattr(origin, name) for name in ("tokenizer", "model", "settings")):
-        raise GradusError(
-            f"--from {recipe.from_run}: that run holds no text encoder; pretrain one with sequence/pretrain"
-        )
-    if origin.model != recipe.model:
-        raise GradusError(f"--from {recipe.from_run}: that run holds another model; add --model {origin.model}")
-    return origin
-
-
 def _network(recipe: Tag, run: Run, splits: TaggedSplits, origin: Any) -> tuple[Reader, nn.Module, dict[str, Any]]:
     """Return the reader, the network on the CPU as the run begins with it, and the settings that rebuild it."""
     takes = recipe.parts()["model"].parameters
@@ -115,9 +101,7 @@ def _network(recipe: Tag, run: Run, splits: TaggedSplits, origin: Any) -> tuple[
             **settings,
         )  # fmt: skip
     reader = Reader(tokenizer, longest, getattr(network, "frame", ()))
-    for module in network.modules():
-        if hasattr(module, "spell"):
-            module.spell(tokenizer.tokens)  # type: ignore[operator]
+    spell(network, tokenizer.tokens)
     if origin is not None:
         adopt(network, origin.module)
     if recipe.freeze == "trunk":

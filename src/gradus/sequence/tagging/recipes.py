@@ -13,8 +13,8 @@ from gradus.sequence.recipe import SequenceRecipe
 
 if TYPE_CHECKING:
     from gradus.data.tagged import TaggedSplits
+    from gradus.engine.descent import Descend
     from gradus.engine.run import Run
-    from gradus.sequence.learning import Descend
     from gradus.sequence.tagging.product import TextTagger
 
 __all__ = ["Tag"]

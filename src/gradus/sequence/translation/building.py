@@ -10,10 +10,10 @@ from gradus.data.pair_sets import Pairs
 from gradus.data.pairs import PairSplits
 from gradus.data.ragged import Ragged, SequenceSource
 from gradus.data.tokenizer import Tokenizer, train_tokenizer
+from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
 from gradus.errors import GradusError
-from gradus.sequence.learning import Descend
 from gradus.sequence.translation.models import EncoderDecoder, make
 from gradus.sequence.translation.objectives import Teach, falling
 from gradus.sequence.translation.product import BOS, EOS, PAD, UNK, Translator, encoded, nats_of, worth

@@ -14,8 +14,8 @@ from gradus.sequence.recipe import SequenceRecipe
 
 if TYPE_CHECKING:
     from gradus.data.pairs import PairSplits
+    from gradus.engine.descent import Descend
     from gradus.engine.run import Run
-    from gradus.sequence.learning import Descend
     from gradus.sequence.translation.product import Translator
 
 __all__ = ["Translate"]

@@ -1,20 +1,20 @@
-"""The learner of networks on sequences: one objective, one Updater.
+"""The learner of one network by one objective and one Updater, which most of the canon needs no more than.
 
     θ ← update(θ, ∇_θ L(θ; batch))
 
 What is minimised is an *objective*, a function of the network and a batch: cross-entropy of the next token, of a class,
-of a masked word. An objective may carry a state from step to step (the hidden state of truncated backpropagation
-through time, the step that a scheduled sampling has reached); one that has a `state_dict` is saved with the learner.
+of a masked word, a row's squared error. An objective may carry a state from step to step (the hidden state of truncated
+backpropagation through time, the step that a scheduled sampling has reached); one that has a `state_dict` is saved with
+the learner.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
-from gradus.engine.state import State, collect, restore
+from gradus.engine.state import State, collect, notice_change, restore
 from gradus.engine.updater import Updater
 
 __all__ = ["Batch", "Descend", "Objective"]
@@ -22,8 +22,6 @@ __all__ = ["Batch", "Descend", "Objective"]
 Batch = Any
 Objective = Callable[[nn.Module, Batch], tuple[Tensor, Mapping[str, Tensor]]]
 """From the network and a batch to the loss, and to what else is worth logging, detached."""
-
-CHANGED = "the data has changed since the run began: it goes on with what is there now"
 
 
 class Descend:
@@ -33,7 +31,7 @@ class Descend:
         network: what is trained; prepared by the run.
         update: owns its parameters.
         objective: the loss of the network on a batch.
-        facts: whatever the product needs besides the network (a tokenizer, classes).
+        facts: whatever the product needs besides the network (a tokenizer, classes, a table's columns).
         fingerprint: of the data, to notice on resume that it has changed.
     """
 
@@ -55,10 +53,9 @@ class Descend:
         """Make one update; returns the loss, what the objective logs, the learning rate and the gradient's norm."""
         if not self.network.training:
             self.network.train()
-        lr = self.update.lr
         loss, logged = self.objective(self.network, batch)
         info = self.update(loss)
-        metrics: dict[str, Tensor | float] = {"loss": info.loss, **logged, "lr": lr}
+        metrics: dict[str, Tensor | float] = {"loss": info.loss, **logged, "lr": info.lr}
         return metrics if info.grad_norm is None else {**metrics, "grad_norm": info.grad_norm}
 
     @contextmanager
@@ -75,5 +72,4 @@ class Descend:
     def load_state_dict(self, state: State) -> None:
         """Put all back in place."""
         restore(state, **self._stateful)
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn(CHANGED, stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)
