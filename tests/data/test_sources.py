@@ -160,6 +160,23 @@ def test_processes_share_every_batch_evenly(size: int, share: int, world: int) -
         assert len(together) - len(joint) < world
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 3), st.integers(0, 9))
+def test_columns_are_dealt_with_the_samples(size: int, share: int, world: int, seed: int) -> None:
+    numbers = torch.Generator().manual_seed(seed)
+    rows, labels = torch.randperm(100, generator=numbers)[:size], torch.randint(0, 9, (size,), generator=numbers)
+    for rank in range(world):
+        options = {"seed": seed, "rank": rank, "world": world}
+        plain = EpochSampler(size, share * world, **options)
+        sampler = EpochSampler(size, share * world, rows=rows, columns=[labels, -labels], **options)
+        for _ in range(2 * plain.batches_per_epoch + 1):
+            expected, dealt = next(plain), next(sampler)
+            assert torch.equal(dealt.indices, rows[expected.indices])
+            assert torch.equal(dealt.columns[0], labels[expected.indices])
+            assert torch.equal(dealt.columns[1], -labels[expected.indices])
+            assert dealt[1:4] == expected[1:4]
+
+
 def test_augmentation_of_a_sample_does_not_depend_on_the_number_of_processes() -> None:
     made = [ImageSource(numbered(24, 3), batch_size=8, augment="flip,crop=2,rotate=30,colour")]
     made += [

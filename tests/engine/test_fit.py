@@ -180,6 +180,34 @@ def test_metrics_are_means_over_the_interval():
     assert history.metrics["train/count"] == [(4, 4.0), (8, 8.0)]
 
 
+def test_a_step_counts_by_the_share_of_its_hits():
+    class Shares(Regression):
+        def step(self, batch):
+            update = super().step(batch)
+            hits = batch[0][:, 0] > 0
+            hits = hits[: 5 + self.update.count % 3]  # batches are not all of one size
+            return {**update, "hits": hits, "share": hits.double().mean()}
+
+    run = Run.ephemeral(log_every=4)
+    history = fit(Shares(run), Points(run), run=run, steps=12)
+    assert history.metrics["train/hits"] == history.metrics["train/share"]
+    assert len({value for _, value in history.metrics["train/hits"]}) == 3
+
+
+def test_a_watcher_of_metrics_is_called_where_there_are_some():
+    class Kept(list):
+        metrics_only = True
+
+        def __call__(self, clock, metrics):
+            self.append((clock.step, *metrics))
+
+    run, seen = Run.ephemeral(log_every=100), Kept()
+    shown = Evaluate(run, lambda: {"val/loss": 0.0}, every_steps=3)
+    fit(Regression(run), Points(run), run=run, steps=7, watchers=[shown, seen])
+    assert [step for step, *_ in seen] == [3, 6, 7]
+    assert seen[0] == (3, "val/loss")
+
+
 def test_a_diverging_loss_names_the_module(tmp_path):
     with Run.create(tmp_path / "a", device="cpu", log_every=5) as run:
         learner = Regression(run)

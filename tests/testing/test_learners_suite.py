@@ -311,7 +311,7 @@ TWINS: dict[type, str] = {
     TouchesFrozen: "frozen parameters were changed: target.weight",
     KeepsGenerator: "cannot be written",
     SharesMetric: "the metric 'total' changed after it was returned",
-    VectorMetric: "the metric 'loss' has shape",
+    VectorMetric: "the metric 'loss' has shape (2,), and is no number and no row of hits",
     DrawsWhenAsked: "taking a state changed what follows",
     LearnsNothing: "nothing was learnt",
     Diverges: "no longer finite",

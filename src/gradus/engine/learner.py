@@ -40,8 +40,8 @@ class Learner(Protocol[B]):  # type: ignore[misc]
     """An algorithm. `step` is the atom of checkpointing and resume; a learner never opens a file.
 
     The metrics that `step` returns are named without prefix. Tensors are averaged over the logging interval and read
-    only then, so that what they are the mean of may come whole (hits, one a sample); plain numbers are logged as they
-    last were.
+    only then: numbers, or hits (truth values, one a sample), of which a step counts by their share. Plain numbers are
+    logged as they last were.
     """
 
     def step(self, batch: B) -> Metrics: ...

@@ -152,7 +152,7 @@ def _read(run: Run) -> dict[str, float]:
 
 
 def _mean(values: list[Tensor], wide: torch.dtype) -> Tensor:
-    """Return the mean over the steps; a step that gave several values (its hits, say) counts by their mean."""
+    """Return the mean over the steps; a step that gave hits counts by their share."""
     if len({value.shape for value in values}) > 1:  # the last batch of an epoch may be smaller
         values = [value.to(wide).mean() for value in values]
     return torch.stack(values).to(wide).mean()

@@ -177,7 +177,8 @@ def _check_metrics(make: Make) -> None:
         assert isinstance(metrics, Mapping), f"step returned a {type(metrics).__name__}, not metrics by name"
         for name, value in metrics.items():
             if isinstance(value, Tensor):
-                assert value.numel() == 1, f"the metric {name!r} has shape {tuple(value.shape)}, not one number"
+                plain = value.numel() == 1 or (value.dtype is torch.bool and value.ndim == 1)
+                assert plain, f"the metric {name!r} has shape {tuple(value.shape)}, and is no number and no row of hits"
                 held.append((name, value, value.detach().clone()))
             else:
                 assert isinstance(value, float | int), f"the metric {name!r} is a {type(value).__name__}"
