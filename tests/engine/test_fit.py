@@ -1,5 +1,6 @@
 """The loop and the run: exact resume, the folder's safety, streams, watchers, signals."""
 
+import contextlib
 import json
 import os
 import signal
@@ -192,6 +193,25 @@ def test_a_step_counts_by_the_share_of_its_hits():
     history = fit(Shares(run), Points(run), run=run, steps=12)
     assert history.metrics["train/hits"] == history.metrics["train/share"]
     assert len({value for _, value in history.metrics["train/hits"]}) == 3
+
+
+def test_a_run_goes_on_amid_batches_of_unequal_size(tmp_path):
+    class Hits(Regression):
+        def step(self, batch):
+            update = super().step(batch)
+            return {**update, "hits": (batch[0][:, 0] > 0)[: 5 + self.update.count % 3]}
+
+    logs = []
+    for cuts in ([None], [2, 3, 4, None]):  # batches of 6, 7, 5, 6 … samples
+        path = tmp_path / str(len(cuts))
+        for cut in cuts:
+            with Run.open(path) if path.exists() else Run.create(path, device="cpu", log_every=6) as run:
+                watchers = [Checkpoint(run, every_steps=1), Killer(None if cut is None else cut + 1)]
+                with contextlib.suppress(Killed):
+                    fit(Hits(run), Points(run), run=run, steps=9, watchers=watchers)
+        logs.append(read_metrics(path / "metrics.csv")["train/hits"])
+    assert logs[0] == logs[1]
+    assert [step for step, _ in logs[0]] == [6, 9]
 
 
 def test_a_watcher_of_metrics_is_called_where_there_are_some():

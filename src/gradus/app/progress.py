@@ -70,10 +70,12 @@ class Plain:
     def __call__(self, clock: Clock, metrics: Mapping[str, float]) -> None:
         if self._pace.first is None:
             self._pace.words(clock)
+        if not metrics:
+            return
         self._seen.update(metrics)
         evaluated = any(not key.startswith("train/") for key in metrics)
         now = time.monotonic()
-        if metrics and ((evaluated and now - self._last > 1) or now - self._last > self.every or clock.stop):
+        if (evaluated and now - self._last > 1) or now - self._last > self.every or clock.stop:
             self._last = now
             print(f"{self.name}: {self._pace.words(clock)}  {_values(self._seen)}", file=sys.stderr, flush=True)
 

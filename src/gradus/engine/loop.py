@@ -13,12 +13,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from gradus.engine.learner import Learner, Metrics, Source, Stop, Watcher
+from gradus.engine.learner import Learner, Source, Stop, Watcher
 from gradus.engine.log import Series
 from gradus.engine.run import Run
 from gradus.errors import GradusError
@@ -96,14 +92,14 @@ def fit(
             with autocast:
                 metrics = learner.step(next(source))
             clock.step += 1
-            _collect(run.window, metrics)
+            run.window.add(metrics)
             if steps is not None and clock.step >= steps:
                 clock.stop = ALL_DONE
             logged: dict[str, float] = {}
             if clock.step % run.log_every == 0 or clock.stop:
                 clock.seconds = time.perf_counter() - started
-                logged.update(_read(run))
-                run.window = {}
+                logged.update(run.unread())
+                run.window.clear()
                 _require_finite(run, logged)
             if caught if alone else clock.step % run.log_every == 0:
                 _notice_signals(run, caught)
@@ -115,7 +111,7 @@ def fit(
                     history.metrics.setdefault(name, []).append((clock.step, value))
             if run.save_requested or (clock.stop and run.folder is not None):
                 clock.seconds = time.perf_counter() - started
-                _require_finite(run, _read(run))  # a checkpoint is something to go back to
+                _require_finite(run, run.unread())  # a checkpoint is something to go back to
                 run.save(_status(clock.stop, caught))
     history.step, history.seconds, history.reason = clock.step, clock.seconds, clock.stop or ALL_DONE
     history.signal = caught[0] if caught else None
@@ -127,35 +123,6 @@ def fit(
 
 def _status(stop: str | None, caught: list[int]) -> str:
     return "running" if stop is None else "stopped" if caught else f"finished: {stop}"
-
-
-def _collect(window: dict[str, Any], metrics: Metrics) -> None:
-    """Keep a step's metrics unread: tensors pile up for their mean, numbers replace the last."""
-    for name, value in metrics.items():
-        if isinstance(value, Tensor):
-            held = window.get(name)
-            if held is None:
-                window[name] = held = []
-            held.append(value.detach() if value.requires_grad else value)
-        else:
-            window[name] = value
-
-
-def _read(run: Run) -> dict[str, float]:
-    """Return the metrics since the last log entry as numbers: the only place where the device is waited for."""
-    wide = torch.float32 if run.device.type == "mps" else torch.float64
-    held = {name: values for name, values in run.window.items() if isinstance(values, list)}
-    means = [_mean(values, wide).to(run.device) for values in held.values()]
-    values = dict(zip(held, run.ranks.average(torch.stack(means)).tolist(), strict=True)) if means else {}
-    plain = {name: float(v) for name, v in run.window.items() if not isinstance(v, list)}
-    return {name if "/" in name else f"train/{name}": value for name, value in (values | plain).items()}
-
-
-def _mean(values: list[Tensor], wide: torch.dtype) -> Tensor:
-    """Return the mean over the steps; a step that gave hits counts by their share."""
-    if len({value.shape for value in values}) > 1:  # the last batch of an epoch may be smaller
-        values = [value.to(wide).mean() for value in values]
-    return torch.stack(values).to(wide).mean()
 
 
 def _require_finite(run: Run, logged: Mapping[str, float]) -> None:

@@ -20,6 +20,7 @@ from gradus.engine.learner import Clock, Learner, Source, Watcher
 from gradus.engine.log import MetricsLog, Tracker
 from gradus.engine.state import State, Stateful, join, placed, split
 from gradus.engine.streams import Streams
+from gradus.engine.window import Window
 from gradus.errors import GradusError
 
 __all__ = ["Run"]
@@ -56,7 +57,7 @@ class Run:
         self.device, self.ranks = self.machine.device, self.machine.ranks
         self.streams = Streams(seed, prefix, self.ranks.rank)
         self.clock = Clock()
-        self.window: dict[str, Any] = {}
+        self.window = Window()
         self.best: State | None = None
         self.trackers: list[Tracker] = []
         self.save_requested = False
@@ -154,6 +155,10 @@ class Run:
         """Move a module to the device, broadcast, shard and compile it as the run says."""
         return self.machine.prepare(module)
 
+    def unread(self) -> dict[str, float]:
+        """Return the metrics since the last log entry as numbers; the device, and the other ranks, are waited for."""
+        return self.window.read(self.ranks, self.device)
+
     def log(self, metrics: Mapping[str, float]) -> None:
         """Write values of the present step to `metrics.csv` and the trackers."""
         if self.folder is None or self.ranks.rank != 0 or not metrics:
@@ -186,7 +191,7 @@ class Run:
         return {
             "streams": self.streams.state_dict(),
             "inner": {name: run.streams.state_dict() for name, run in self._inner.items()},
-            "window": {name: torch.stack(v) if isinstance(v, list) else v for name, v in self.window.items()},
+            "window": self.window.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -203,7 +208,7 @@ class Run:
         for name, streams in own["inner"].items():
             self.inner(name).streams.load_state_dict(streams)
         self.clock.step, self.clock.seconds = state["clock"]["step"], state["clock"]["seconds"]
-        self.window = {k: list(v.unbind()) if isinstance(v, torch.Tensor) else v for k, v in own["window"].items()}
+        self.window.load_state_dict(own["window"])
         self.streams.load_state_dict(own["streams"])
 
     def _placed(self, state: State) -> State:

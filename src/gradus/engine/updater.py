@@ -106,6 +106,7 @@ class Updater:
         self.params: list[Tensor] = [p for group in self.groups for p in group.params]
         if not self.params:
             raise GradusError("there is no trainable parameter: unfreeze some, or pass the model's parameters")
+        self._kind = self.params[0].device.type  # asked for at every step, it would cost what a small kernel does
         self.rule = optimizer if isinstance(optimizer, Rule) else None
         self.torch_optimizer = None if isinstance(optimizer, Rule) else optimizer
         if self.torch_optimizer is not None:
@@ -169,10 +170,9 @@ class Updater:
         return UpdateInfo(value.detach(), norm, not sound, lr)
 
     def _backward(self, loss: Tensor) -> None:
-        kind = loss.device.type
-        if torch.is_autocast_enabled(kind):
+        if torch.is_autocast_enabled(self._kind):
             # Each operation's backward has its forward's precision; what is evaluated anew (an adjoint) keeps its own.
-            with torch.autocast(kind, enabled=False):
+            with torch.autocast(self._kind, enabled=False):
                 self._backward(loss)
             return
         if self.accumulate > 1:

@@ -13,7 +13,7 @@ from gradus.data.sources import TensorSource
 from gradus.engine.descent import Descend
 from gradus.engine.recipe import Build
 from gradus.engine.run import Run
-from gradus.engine.state import State, collect, restore
+from gradus.engine.state import State, collect, notice_change, restore
 from gradus.engine.watchers import Evaluate
 from gradus.errors import GradusError
 from gradus.sequence.forecasting.measures import naive_error, of_forecasts
