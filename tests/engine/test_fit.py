@@ -304,6 +304,24 @@ def test_inner_runs_have_streams_of_their_own():
     assert not torch.equal(torch.rand(4, generator=outer), torch.rand(4, generator=inner))
 
 
+def test_an_updater_that_is_alone_does_the_same_and_notices_strangers():
+    made = []
+    for alone in (False, True):
+        run = Run.ephemeral(seed=1)
+        learner = Regression(run, alone=alone, accumulate=2)
+        fit(learner, Points(run), run=run, steps=6)
+        made.append(learner.state_dict())
+    assert same(*made)
+    own, other = (torch.ones(3, requires_grad=True) for _ in range(2))
+    update = Updater([own], sgd(lr=1.0), alone=True)
+    with pytest.raises(GradusError, match=r"a tensor of shape \(3,\) that needs a gradient and is not the Updater's"):
+        update(((own * 2).exp() * other).sum())
+    assert own.grad is None
+    assert other.grad is None
+    update((own * other.detach()).sum())
+    assert own.tolist() == [0.0, 0.0, 0.0]
+
+
 def test_accumulation_equals_one_large_batch():
     torch.manual_seed(0)
     x, y = torch.randn(12, 3, dtype=torch.float64), torch.randn(12, 1, dtype=torch.float64)

@@ -129,6 +129,8 @@ class Optimised(Recipe):
     ) -> "Updater":
         """Return the Updater that the flags ask for: matrices decay, biases, gains and norms do not.
 
+        It is the learner's only one: its losses lead to what is learned here and to nothing else that is learned.
+
         Args:
             modules: what is learned, or parts of it by name; a parameter counts for the first part that holds it.
             steps: of the whole run; `accumulate` of them make one update.
@@ -153,7 +155,7 @@ class Optimised(Recipe):
             _grouped(named, scales, rule.weight_decay > 0), rule,
             schedule=schedule if self.snapshots is None else restarted(schedule, cycle), clip=self.clip,
             accumulate=self.accumulate, ema=self.ema, scaler=self.precision == "fp16",
-            statistics=running_statistics(*named.values()),
+            statistics=running_statistics(*named.values()), alone=True,
         )  # fmt: skip
 
 

@@ -82,6 +82,8 @@ class Updater:
         statistics: what belongs to the averaged parameters without being trained: means and variances that
             normalisation keeps, which hold for the weights of the moment only. A module brings its own.
         scaler: scale the loss dynamically (fp16).
+        alone: the losses lead to no other leaf that needs a gradient, so that nobody need ask at every node whether it
+            leads to the parameters: a hundredth of a small step. The first loss is looked through, and refused if not.
 
     Raises:
         GradusError: if there is nothing to train.
@@ -99,6 +101,7 @@ class Updater:
         ema: float | None = None,
         statistics: Iterable[Tensor] | None = None,
         scaler: bool = False,
+        alone: bool = False,
     ) -> None:
         if statistics is None:
             statistics = running_statistics(params) if isinstance(params, nn.Module) else ()
@@ -122,6 +125,7 @@ class Updater:
                 torch.zeros((), dtype=torch.int32, device=device),
             )
         self.count, self._micro = 0, 0
+        self._alone, self._looked_through = alone, False
         if self.rule is not None:
             for group in self.groups:
                 group.bind(self.rule, self.rule.init(group.params))
@@ -181,6 +185,11 @@ class Updater:
             loss = loss * self.scale
         if self._sharded:
             _sharded_backward(loss, self)
+        elif self._alone:
+            if not self._looked_through:
+                _require_no_stranger(loss, self.params)
+                self._looked_through = True
+            loss.backward()
         else:
             loss.backward(inputs=self.params)
 
@@ -286,6 +295,26 @@ class Updater:
             self.ema.load_state_dict(state["ema"])
         if self.scale is not None:
             rule_restore([self.scale, self._growth], state["scaler"])
+
+
+def _require_no_stranger(loss: Tensor, params: Sequence[Tensor]) -> None:
+    """Raise GradusError if a loss leads to a leaf that needs a gradient and is none of the parameters."""
+    own = {id(p) for p in params}
+    nodes = [loss.grad_fn]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if node is None:
+            continue
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in own:
+            raise GradusError(
+                f"this loss leads to a tensor of shape {tuple(leaf.shape)} that needs a gradient and is not the "
+                "Updater's: leave `alone` out, or give the Updater all of them"
+            )
+        onward = {following for following, _ in node.next_functions} - seen
+        seen |= onward
+        nodes += onward
 
 
 def _load_torch_optimizer(optimizer: Any, saved: State) -> None:
