@@ -4,7 +4,8 @@
     θ ← rule(θ, clip(g), lr · schedule(t)),   ema ← β ema + (1 − β) θ
 
 An Updater differentiates only its own parameters (`backward(inputs=…)`), so several of them in one learner need no
-freezing, and reduces its gradients itself, so that functional calls and losses that bypass `forward` stay exact.
+freezing; one that is `alone` has nothing to leave out. It reduces its gradients itself, so that functional calls and
+losses that bypass `forward` stay exact.
 """
 
 import weakref
