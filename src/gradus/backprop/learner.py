@@ -4,7 +4,6 @@
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,7 +18,7 @@ from gradus.backprop.network import Network
 from gradus.backprop.sgd import SGD
 from gradus.data.images import ImageBatch
 from gradus.engine.learner import Metrics
-from gradus.engine.state import State
+from gradus.engine.state import State, notice_change
 from gradus.errors import GradusError
 
 __all__ = ["Backpropagation", "evaluate", "scores_of"]
@@ -98,8 +97,7 @@ class Backpropagation:
             for key, array in live.items():
                 array[...] = state[name][key]
         self.steps = state["steps"]
-        if state["fingerprint"] != self.fingerprint:
-            warnings.warn("the data has changed since the run began: it goes on with what is there now", stacklevel=2)
+        notice_change(state["fingerprint"], self.fingerprint)
 
 
 def scores_of(product: Any) -> Callable[[Tensor], Array]:

@@ -132,7 +132,7 @@ def cosine(total_steps: int, final: float = 0.0) -> Schedule:
         final: f in [0, 1].
     """
     inside("cosine", "final", final, 0, 1)
-    return lambda t: final + (1.0 - final) * (1 + math.cos(math.pi * min(max(t, 0) / total_steps, 1.0))) / 2
+    return lambda t: _arc(_share(t, total_steps), 1.0, final)
 
 
 @canon("optim/step", kind="schedule", paper="He et al. 2016, Deep residual learning for image recognition")
